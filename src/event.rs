@@ -1,0 +1,19 @@
+//! The language of the pipeline: one decoded, classified record of a sign-in log.
+//!
+//! Everything here is a plain value with closed vocabularies; nothing reads a clock or does I/O. An [`AuthEvent`] is
+//! compact and owned: it is what the journal stores and what the core folds. Okta's own wording stays only where a
+//! person needs it (`event_type`, `okta_outcome`).
+
+mod auth_event;
+mod identity;
+mod posture;
+mod reject;
+mod timestamp;
+mod vocabulary;
+
+pub use auth_event::{App, AuthEvent, Change, PolicyRule};
+pub use identity::{EventId, Flow, Org, Person, SourceName};
+pub use posture::{DeviceSignals, PostureCheck, PostureSource};
+pub use reject::Reject;
+pub use timestamp::{Span, Timestamp};
+pub use vocabulary::{Credential, Kind, Outcome, Platform, Reason};

@@ -1,0 +1,80 @@
+//! The event itself.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Credential, DeviceSignals, EventId, Flow, Kind, Org, Outcome, Person, Platform, Reason, Timestamp};
+
+/// An app as the log names it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct App {
+    /// Okta's id (`0oa…`), empty where the event has none.
+    pub id: SmolStr,
+    /// The label that people know it by.
+    pub name: SmolStr,
+}
+
+/// The rule that a policy evaluation names. On a posture refusal this is the catch-all, not the rule that failed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct PolicyRule {
+    /// Okta's id: `rul…` is a rule of an app's policy, `0pr…` of the global session policy.
+    pub id: SmolStr,
+    /// The rule's name.
+    pub name: SmolStr,
+    /// The policy it belongs to, where the event says so.
+    pub policy: Option<SmolStr>,
+}
+
+/// What a change event changed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Change {
+    /// The type of the first target (`PolicyRule`, `DeviceAssurancePolicy`, …).
+    pub target_type: SmolStr,
+    /// Okta's id of the first target.
+    pub target_id: SmolStr,
+    /// The name of the first target.
+    pub target_name: SmolStr,
+}
+
+/// One record of a sign-in log, decoded and classified.
+///
+/// Absent is `None`, never a default that reads as evidence. No name, address or token is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuthEvent {
+    /// The org it belongs to.
+    pub org: Org,
+    /// What makes it the same record when it comes again.
+    pub id: EventId,
+    /// `uuid` as written; empty where the record has none.
+    pub uuid: SmolStr,
+    /// When it happened, by the sender's clock.
+    pub published: Timestamp,
+    /// Okta's `eventType`.
+    pub event_type: SmolStr,
+    /// What it is about.
+    pub kind: Kind,
+    /// With what the person signed in.
+    pub credential: Credential,
+    /// Whether that was phishing-resistant; `None` where nothing says so.
+    pub phishing_resistant: Option<bool>,
+    /// Our reading.
+    pub outcome: Outcome,
+    /// Okta's word, as written; empty where absent.
+    pub okta_outcome: SmolStr,
+    /// Why not.
+    pub reason: Reason,
+    /// Who.
+    pub person: Option<Person>,
+    /// The authentication flow it belongs to.
+    pub flow: Option<Flow>,
+    /// The app.
+    pub app: Option<App>,
+    /// The app-policy rule, else the global one.
+    pub rule: Option<PolicyRule>,
+    /// The device's platform.
+    pub platform: Platform,
+    /// The device's signals, where the event has a device.
+    pub device: Option<Box<DeviceSignals>>,
+    /// What changed, on change events.
+    pub change: Option<Box<Change>>,
+}

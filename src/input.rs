@@ -1,0 +1,141 @@
+//! Everything that can reach the deterministic core, as one closed enum (invariant 1).
+//!
+//! `run` journals every input in arrival order; folding the same inputs in the same order gives the same actions,
+//! byte for byte. No host clock and no sink's reply is among them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{AuthEvent, Org, Person, Reject, SourceName, Span, Timestamp};
+
+/// One input of the core.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Input {
+    /// The whole configuration of the core; the first input, and again when it changes.
+    Configure(Box<CoreConfig>),
+    /// A record became an event.
+    Event {
+        /// Where it came from.
+        source: SourceName,
+        /// The event.
+        event: Box<AuthEvent>,
+    },
+    /// A record did not become an event.
+    Reject {
+        /// Where it came from.
+        source: SourceName,
+        /// Why.
+        reason: Reject,
+    },
+    /// A source spoke: sent before the records of a page with the server's `Date`, and after them where the page was
+    /// shorter than the limit.
+    Progress {
+        /// The source.
+        source: SourceName,
+        /// The server's `Date`; `None` where the source has no clock (a bare file), then the newest `published` is
+        /// the clock.
+        now: Option<Timestamp>,
+        /// Everything that the source had is delivered: the watermark may follow `now`.
+        caught_up: bool,
+    },
+}
+
+/// The configuration of the core, whole: nothing else configures it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CoreConfig {
+    /// Per org: its sources, cohorts and people outside the SLIs.
+    pub orgs: BTreeMap<Org, OrgConfig>,
+    /// How long a source may be late within its own order (L).
+    pub lateness: Span,
+    /// The judge's settings.
+    pub judge: JudgeConfig,
+    /// The incident life cycle's settings.
+    pub incident: IncidentConfig,
+    /// The bounds of the core's state.
+    pub limits: Limits,
+}
+
+/// One org's part of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OrgConfig {
+    /// The sources whose watermarks make the org's.
+    pub sources: BTreeSet<SourceName>,
+    /// Cohorts in order; the first that holds a person wins.
+    pub cohorts: Vec<Cohort>,
+    /// People whose sign-ins are watched but left out of every SLI and judge.
+    pub break_glass: BTreeSet<Person>,
+}
+
+/// A named slice of people.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cohort {
+    /// Its name.
+    pub name: String,
+    /// Its people.
+    pub users: BTreeSet<Person>,
+}
+
+/// The DENY-spike judge's settings.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JudgeConfig {
+    /// The fewest distinct people that can open an incident.
+    pub min_people: u32,
+    /// The score (−log10 p − log10 series of the level) from which a series fires.
+    pub threshold: f64,
+    /// Added to the threshold until a day of history is known.
+    pub first_day_penalty: f64,
+    /// Over-dispersion φ of hourly counts.
+    pub dispersion: f64,
+    /// Refused share assumed before anything is learnt.
+    pub prior_refused: f64,
+}
+
+/// The incident life cycle's settings.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IncidentConfig {
+    /// How long a series must be calm before its incident resolves.
+    pub hold_down: Span,
+    /// A relapse within this span after resolution reopens the incident.
+    pub reopen_window: Span,
+    /// The least time between two updates of one incident.
+    pub update_interval: Span,
+    /// Notifications are held while the watermark is further behind `now` than this.
+    pub catch_up: Span,
+}
+
+/// The bounds of the core's state (invariant 7).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Series per org; the rest fold into `other`.
+    pub series: u32,
+    /// Open attempts per org; the oldest closes first.
+    pub attempts: u32,
+    /// Event ids remembered per org.
+    pub dedupe: u32,
+    /// Steps that wait for the watermark, per org; at the limit the oldest is judged early.
+    pub waiting: u32,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self {
+            orgs: BTreeMap::new(),
+            lateness: Span::seconds(20),
+            judge: JudgeConfig {
+                min_people: 5,
+                threshold: 7.5,
+                first_day_penalty: 1.5,
+                dispersion: 0.35,
+                prior_refused: 0.01,
+            },
+            incident: IncidentConfig {
+                hold_down: Span::minutes(30),
+                reopen_window: Span::hours(2),
+                update_interval: Span::minutes(5),
+                catch_up: Span::minutes(15),
+            },
+            limits: Limits { series: 2_000, attempts: 100_000, dedupe: 4_000_000, waiting: 200_000 },
+        }
+    }
+}

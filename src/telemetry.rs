@@ -1,0 +1,4 @@
+//! What authwatch says about itself: metric names, readiness conditions, logs.
+
+pub mod condition;
+pub mod metric;
