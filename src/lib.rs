@@ -12,11 +12,16 @@
 //! ```
 
 pub mod action;
+pub mod attempt;
 pub mod cli;
 pub mod clock;
 pub mod event;
 pub mod http;
+pub mod incident;
 pub mod input;
+pub mod judge;
 pub mod secret;
 pub mod source;
 pub mod telemetry;
+pub mod watch;
+pub mod window;

@@ -1,0 +1,335 @@
+//! The attempts that are under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Signal, Step, Verdict};
+use crate::event::{App, Credential, EventId, Flow, Person, Platform, PolicyRule, Span, Timestamp};
+
+/// An attempt closes this long after its last event (design, section 2).
+const QUIET: Span = Span::minutes(10);
+
+type Key = (Option<Person>, Flow);
+
+/// A verdict as it stands, with what it was about: what a window counts, and can take back exactly.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The time of the event that decided.
+    pub at: Timestamp,
+    /// The attempt's first event.
+    pub began: Timestamp,
+    /// Who.
+    pub person: Option<Person>,
+    /// The credential last used.
+    pub credential: Credential,
+    /// The platform, from whichever event knew it.
+    pub platform: Platform,
+    /// The device's OS version, likewise.
+    pub os_version: Option<SmolStr>,
+    /// The app last asked for.
+    pub app: Option<App>,
+    /// The rule named by the event that decided, else the last one named.
+    pub rule: Option<PolicyRule>,
+}
+
+/// What a step did to its attempt's standing.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Decision {
+    /// The standing that no longer holds.
+    pub before: Option<Standing>,
+    /// The standing that holds now.
+    pub after: Option<Standing>,
+}
+
+/// An attempt that came to rest.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Closed {
+    /// Its final verdict; `None` where no event ever asked for or decided anything.
+    pub verdict: Option<Verdict>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Open {
+    began: Timestamp,
+    last: Timestamp,
+    decided: Option<(Timestamp, EventId, Verdict)>,
+    granted: Option<(Timestamp, EventId)>,
+    challenged: bool,
+    credential: Credential,
+    platform: Platform,
+    os_version: Option<SmolStr>,
+    app: Option<App>,
+    rule: Option<PolicyRule>,
+    standing: Option<Standing>,
+}
+
+/// All attempts under way in one org, at most `capacity`; beyond it the one longest quiet closes early.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Attempts {
+    capacity: usize,
+    open: BTreeMap<Key, Open>,
+    by_last: BTreeSet<(Timestamp, Key)>,
+}
+
+impl Attempts {
+    /// An empty table.
+    pub fn new(capacity: u32) -> Self {
+        Self { capacity: capacity as usize, open: BTreeMap::new(), by_last: BTreeSet::new() }
+    }
+
+    /// Changes the capacity.
+    pub fn set_capacity(&mut self, capacity: u32) {
+        self.capacity = capacity as usize;
+    }
+
+    /// Attempts under way.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is under way.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Folds a step. Attempts that its arrival closes go to `closed`; the decision says what changed in its own.
+    pub fn fold(&mut self, step: &Step, closed: &mut Vec<Closed>) -> Option<Decision> {
+        let key = (step.person.clone(), step.flow.clone());
+        if self.open.get(&key).is_some_and(|open| step.published >= open.last + QUIET) {
+            self.close(&key, closed);
+        }
+        if !self.open.contains_key(&key) {
+            if step.signal == Signal::Touch {
+                return None;
+            }
+            self.open.insert(key.clone(), Open::new(step));
+        } else if let Some(open) = self.open.get(&key) {
+            self.by_last.remove(&(open.last, key.clone()));
+        }
+        let open = self.open.get_mut(&key)?;
+        let decision = open.fold(step);
+        self.by_last.insert((open.last, key));
+        decision
+    }
+
+    /// Whether the table is over its capacity; then [`Attempts::close_oldest`] is due.
+    pub fn is_full(&self) -> bool {
+        self.open.len() > self.capacity
+    }
+
+    /// Closes the attempt that has been quiet longest.
+    pub fn close_oldest(&mut self, closed: &mut Vec<Closed>) {
+        if let Some((_, key)) = self.by_last.first().cloned() {
+            self.close(&key, closed);
+        }
+    }
+
+    /// Closes every attempt that has been quiet for ten minutes at `now`.
+    pub fn close_quiet(&mut self, now: Timestamp, closed: &mut Vec<Closed>) {
+        while let Some((last, key)) = self.by_last.first().cloned() {
+            if last + QUIET > now {
+                break;
+            }
+            self.close(&key, closed);
+        }
+    }
+
+    /// Closes every attempt: nothing more will come.
+    pub fn close_all(&mut self, closed: &mut Vec<Closed>) {
+        while !self.by_last.is_empty() {
+            self.close_oldest(closed);
+        }
+    }
+
+    /// Forgets a person's attempts, uncounted.
+    pub fn forget(&mut self, person: &Person) {
+        let keys: Vec<Key> = self.open.keys().filter(|(who, _)| who.as_ref() == Some(person)).cloned().collect();
+        for key in keys {
+            if let Some(open) = self.open.remove(&key) {
+                self.by_last.remove(&(open.last, key));
+            }
+        }
+    }
+
+    fn close(&mut self, key: &Key, closed: &mut Vec<Closed>) {
+        if let Some(open) = self.open.remove(key) {
+            self.by_last.remove(&(open.last, key.clone()));
+            let verdict = open.standing.map(|standing| standing.verdict);
+            closed.push(Closed { verdict: verdict.or(open.challenged.then_some(Verdict::Abandoned)) });
+        }
+    }
+}
+
+impl Open {
+    fn new(step: &Step) -> Self {
+        Self {
+            began: step.published,
+            last: step.published,
+            decided: None,
+            granted: None,
+            challenged: false,
+            credential: Credential::None,
+            platform: Platform::Unknown,
+            os_version: None,
+            app: None,
+            rule: None,
+            standing: None,
+        }
+    }
+
+    fn fold(&mut self, step: &Step) -> Option<Decision> {
+        let is_newest = step.published >= self.last;
+        self.began = self.began.min(step.published);
+        self.last = self.last.max(step.published);
+        if step.credential != Credential::None && (is_newest || self.credential == Credential::None) {
+            self.credential = step.credential;
+        }
+        if self.platform == Platform::Unknown || step.os_version.is_some() {
+            self.platform = if step.platform == Platform::Unknown { self.platform } else { step.platform };
+        }
+        self.os_version = step.os_version.clone().or(self.os_version.take());
+        if step.app.is_some() && (is_newest || self.app.is_none()) {
+            self.app.clone_from(&step.app);
+        }
+        let stamp = (step.published, step.id);
+        let mut names_rule = self.rule.is_none();
+        match step.signal {
+            Signal::Touch | Signal::Progress => {}
+            Signal::Challenge => self.challenged = true,
+            Signal::Granted => {
+                names_rule |= self.decided.is_none();
+                self.granted = self.granted.max(Some(stamp));
+            }
+            Signal::Terminal(verdict) => {
+                if self.decided.is_none_or(|(at, id, _)| stamp > (at, id)) {
+                    self.decided = Some((stamp.0, stamp.1, verdict));
+                    names_rule = true;
+                }
+            }
+        }
+        if names_rule && step.rule.is_some() {
+            self.rule.clone_from(&step.rule);
+        }
+        self.restate(step)
+    }
+
+    fn restate(&mut self, step: &Step) -> Option<Decision> {
+        let (at, verdict) = match (self.decided, self.granted) {
+            (Some((at, _, verdict)), _) => (at, verdict),
+            (None, Some((at, _))) => (at, Verdict::Success),
+            (None, None) => return None,
+        };
+        let after = Standing {
+            verdict,
+            at,
+            began: self.began,
+            person: step.person.clone(),
+            credential: self.credential,
+            platform: self.platform,
+            os_version: self.os_version.clone(),
+            app: self.app.clone(),
+            rule: self.rule.clone(),
+        };
+        if self.standing.as_ref() == Some(&after) {
+            return None;
+        }
+        let before = self.standing.replace(after.clone());
+        Some(Decision { before, after: Some(after) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{Abandoned, Denied, Failed, PhishDeclined, Success};
+
+    fn step(at: i64, signal: Signal) -> Step {
+        Step {
+            published: Timestamp(at * 1_000),
+            id: EventId(at as u128),
+            signal,
+            person: Some(Person::new("00u1")),
+            flow: Flow::new("flow"),
+            credential: Credential::None,
+            platform: Platform::Unknown,
+            os_version: None,
+            app: None,
+            rule: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(signals: &[(i64, Signal)], expect: Option<Verdict>) {
+        let mut forward = Attempts::new(10);
+        let mut closed = Vec::new();
+        for (at, signal) in signals {
+            forward.fold(&step(*at, *signal), &mut closed);
+        }
+        forward.close_all(&mut closed);
+        assert_eq!(closed, [Closed { verdict: expect }], "{signals:?}");
+    }
+
+    #[test]
+    fn the_latest_terminal_event_wins() {
+        let terminal = Signal::Terminal;
+        check(&[(1, Signal::Challenge), (2, terminal(Failed)), (3, terminal(Success))], Some(Success));
+        check(&[(1, Signal::Progress), (2, terminal(Success)), (3, terminal(Denied))], Some(Denied));
+        check(&[(1, terminal(Denied)), (2, terminal(Success))], Some(Success));
+        check(&[(1, Signal::Granted), (2, terminal(Denied)), (3, Signal::Granted)], Some(Denied));
+        check(&[(1, Signal::Granted)], Some(Success));
+        check(&[(1, Signal::Challenge)], Some(Abandoned));
+        check(&[(1, Signal::Challenge), (2, terminal(PhishDeclined))], Some(PhishDeclined));
+        check(&[(1, Signal::Progress)], None);
+    }
+
+    #[test]
+    fn arrival_order_does_not_change_the_verdict() {
+        let terminal = Signal::Terminal;
+        check(&[(3, terminal(Success)), (2, terminal(Denied)), (1, Signal::Challenge)], Some(Success));
+        check(&[(3, terminal(Denied)), (2, terminal(Success)), (1, terminal(Failed))], Some(Denied));
+    }
+
+    #[test]
+    fn ten_quiet_minutes_end_an_attempt_and_a_touch_begins_none() {
+        let mut attempts = Attempts::new(10);
+        let mut closed = Vec::new();
+        assert_eq!(attempts.fold(&step(0, Signal::Touch), &mut closed), None);
+        assert!(attempts.is_empty());
+        attempts.fold(&step(0, Signal::Terminal(Denied)), &mut closed);
+        attempts.fold(&step(599, Signal::Touch), &mut closed);
+        attempts.close_quiet(Timestamp(1_198_999), &mut closed);
+        assert_eq!((attempts.len(), closed.len()), (1, 0));
+        attempts.fold(&step(1_199, Signal::Terminal(Success)), &mut closed);
+        assert_eq!(closed, [Closed { verdict: Some(Denied) }]);
+        assert_eq!(attempts.len(), 1);
+    }
+
+    #[test]
+    fn a_changed_verdict_names_the_one_it_replaces() {
+        let mut attempts = Attempts::new(10);
+        let mut closed = Vec::new();
+        let first = attempts.fold(&step(1, Signal::Terminal(Denied)), &mut closed).expect("decided");
+        assert_eq!(first.before, None);
+        let second = attempts.fold(&step(2, Signal::Terminal(Success)), &mut closed).expect("decided");
+        assert_eq!(second.before, first.after);
+        assert_eq!(second.after.map(|standing| (standing.verdict, standing.at)), Some((Success, Timestamp(2_000))));
+    }
+
+    #[test]
+    fn the_table_knows_when_it_is_full() {
+        let mut attempts = Attempts::new(2);
+        let mut closed = Vec::new();
+        for n in 0..3 {
+            let mut step = step(n, Signal::Challenge);
+            step.flow = Flow::new(format!("flow-{n}"));
+            attempts.fold(&step, &mut closed);
+        }
+        assert!(attempts.is_full());
+        attempts.close_oldest(&mut closed);
+        assert_eq!((attempts.len(), closed.len(), attempts.is_full()), (2, 1, false));
+    }
+}

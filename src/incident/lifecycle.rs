@@ -1,0 +1,340 @@
+//! The life of an incident, tick by tick.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use smol_str::{SmolStr, format_smolstr};
+
+use super::facts::{self, Dimension, Facts};
+use super::narrative;
+use super::refusals::{Refusal, RefusalLog};
+use crate::action::{Evidence, Incident, IncidentAction, IncidentStep, Severity};
+use crate::event::{Org, Timestamp};
+use crate::input::{IncidentConfig, JudgeConfig};
+use crate::judge::{Look, Verdict};
+use crate::window::SeriesKey;
+
+/// The judge's name in keys and tickets.
+const RULE: &str = "deny_spike";
+/// From this many people a person should look now.
+const PAGE_PEOPLE: u64 = 10;
+/// Incidents kept after their end, for lists.
+const KEPT: usize = 200;
+/// Series listed as parts of one incident.
+const PARTS: usize = 64;
+
+/// A series that fires at a tick.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Firing {
+    /// The series.
+    pub key: SeriesKey,
+    /// The look that fired, of all its windows the one with the highest score.
+    pub look: Look,
+    /// The verdict on it.
+    pub verdict: Verdict,
+    /// The people of that window, hashed.
+    pub people: Vec<u64>,
+}
+
+/// A tick with what the life cycle may ask about it.
+pub struct Moment<'a> {
+    /// The org.
+    pub org: &'a Org,
+    /// The tick.
+    pub tick: Timestamp,
+    /// The earliest that a live daemon could know of this tick: tick + L.
+    pub known_at: Timestamp,
+    /// Notifications are held: the watermark is far behind.
+    pub held: bool,
+    /// The life cycle's settings.
+    pub config: &'a IncidentConfig,
+    /// The judge's settings.
+    pub judge: &'a JudgeConfig,
+    /// The refusals in reach.
+    pub refusals: &'a RefusalLog,
+    /// Whether a series is calm now.
+    pub is_calm: &'a dyn Fn(&SeriesKey) -> bool,
+    /// People expected to be refused in a series since an instant.
+    pub expected_since: &'a dyn Fn(&SeriesKey, Timestamp) -> f64,
+    /// What people call a value: the label of an app for its id.
+    pub name: &'a dyn Fn(&SeriesKey) -> String,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+enum State {
+    Open,
+    Recovering { since: Timestamp },
+    Resolved,
+}
+
+/// What people were last told.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+struct Told {
+    step: IncidentStep,
+    at: Timestamp,
+    people: u64,
+    severity: Severity,
+    recovering: bool,
+    parts: usize,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Live {
+    state: State,
+    parts: Vec<SeriesKey>,
+    facts: Facts,
+    view: Incident,
+    told: Option<Told>,
+    revision: u32,
+}
+
+/// All incidents of one org: those that live or may come back, and the ended ones for lists.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Incidents {
+    live: BTreeMap<SmolStr, Live>,
+    ended: std::collections::VecDeque<Incident>,
+}
+
+impl Incidents {
+    /// Incidents that are not resolved.
+    pub fn open(&self) -> impl Iterator<Item = &Incident> {
+        self.live.values().filter(|live| live.state != State::Resolved).map(|live| &live.view)
+    }
+
+    /// Every incident known, oldest first.
+    pub fn all(&self) -> Vec<Incident> {
+        let mut all: Vec<_> = self.ended.iter().chain(self.live.values().map(|live| &live.view)).cloned().collect();
+        all.sort_by(|a, b| a.opened_at.cmp(&b.opened_at).then_with(|| a.key.cmp(&b.key)));
+        all
+    }
+
+    /// Whether ticks matter to any of them.
+    pub fn need_ticks(&self) -> bool {
+        self.live.values().any(|live| live.state != State::Resolved || live.is_owed_a_word())
+    }
+
+    /// Whether an hour (of the epoch) belongs to an incident, from its onset.
+    pub fn cover_hour(&self, hour: i64) -> bool {
+        let covers = |incident: &Incident| {
+            let end = incident.resolved_at.map_or(i64::MAX, |at| at.index(crate::event::Span::hours(1)));
+            (incident.onset.index(crate::event::Span::hours(1))..=end).contains(&hour)
+        };
+        self.live.values().any(|live| covers(&live.view)) || self.ended.iter().any(covers)
+    }
+
+    /// Counts a refusal into every open incident that it belongs to.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        for live in self.live.values_mut().filter(|live| live.state != State::Resolved) {
+            if refusal.at >= live.view.onset && live.parts.iter().any(|part| refusal.is_in(part)) {
+                live.facts.add(refusal);
+            }
+        }
+    }
+
+    /// Forgets a person.
+    pub fn forget(&mut self, person: u64) {
+        self.live.values_mut().for_each(|live| live.facts.forget(person));
+    }
+
+    /// Carries every incident over a tick; what people must be told is pushed to `out`, in key order.
+    pub fn tick(&mut self, moment: &Moment<'_>, mut firing: Vec<Firing>, out: &mut Vec<IncidentAction>) {
+        firing.sort_by(|a, b| b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key)));
+        for firing in firing {
+            if !self.join(moment, &firing) {
+                let live = Live::begin(moment, &firing);
+                self.live.insert(live.view.key.clone(), live);
+            }
+        }
+        for live in self.live.values_mut() {
+            live.step(moment);
+            live.describe(moment);
+            out.extend(live.tell(moment));
+        }
+        self.retire(moment);
+    }
+
+    /// Joins a firing series to the incident it belongs to; `false` where there is none.
+    fn join(&mut self, moment: &Moment<'_>, firing: &Firing) -> bool {
+        let mut candidates: Vec<&mut Live> = self.live.values_mut().filter(|live| live.is_kin_of(firing)).collect();
+        // The elder keeps the cause.
+        candidates.sort_by_key(|live| (live.state == State::Resolved, live.view.opened_at));
+        let Some(live) = candidates.into_iter().next() else { return false };
+        if live.state == State::Resolved {
+            live.view.resolved_at = None;
+        }
+        live.state = State::Open;
+        if !live.parts.contains(&firing.key) && live.parts.len() < PARTS {
+            live.parts.push(firing.key.clone());
+            let since = live.view.onset;
+            let newcomers = moment.refusals.since(since).filter(|refusal| refusal.is_in(&firing.key));
+            newcomers.for_each(|refusal| live.facts.add(refusal));
+        }
+        true
+    }
+
+    fn retire(&mut self, moment: &Moment<'_>) {
+        let over = |live: &Live| {
+            let since = live.view.resolved_at.filter(|_| live.state == State::Resolved && !live.is_owed_a_word());
+            since.is_some_and(|at| moment.known_at - at > moment.config.reopen_window)
+        };
+        let keys: Vec<SmolStr> = self.live.iter().filter(|(_, live)| over(live)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.ended.extend(self.live.remove(&key).map(|live| live.view));
+        }
+        while self.ended.len() > KEPT {
+            self.ended.pop_front();
+        }
+    }
+}
+
+impl Live {
+    fn begin(moment: &Moment<'_>, firing: &Firing) -> Self {
+        let expected = |since| (moment.expected_since)(&firing.key, since);
+        let least = moment.judge.min_people;
+        let onset = facts::onset(moment.refusals, &firing.key, moment.tick, least, &expected);
+        let onset = onset.unwrap_or(moment.tick - firing.look.window);
+        let mut facts = Facts::default();
+        let refused = moment.refusals.since(onset).filter(|refusal| refusal.is_in(&firing.key));
+        refused.for_each(|refusal| facts.add(refusal));
+        let view = Incident {
+            key: key(moment.org, &firing.key, moment.tick),
+            org: moment.org.clone(),
+            rule: RULE.into(),
+            severity: Severity::Ticket,
+            onset,
+            opened_at: moment.known_at,
+            resolved_at: None,
+            title: String::new(),
+            people: 0,
+            series: Vec::new(),
+            checks: Vec::new(),
+            notified: false,
+            suspects: Vec::new(),
+            evidence: Evidence {
+                people: u64::from(firing.look.people),
+                expected: firing.verdict.expected,
+                attempts: firing.look.attempts,
+                window_minutes: (firing.look.window.0 / 60_000) as u32,
+                score: firing.verdict.score,
+                threshold: firing.verdict.threshold,
+                ..Evidence::default()
+            },
+        };
+        Self { state: State::Open, parts: vec![firing.key.clone()], facts, view, told: None, revision: 0 }
+    }
+
+    /// Whether a firing series is of the same cause: a part already, or about people mostly counted already.
+    fn is_kin_of(&self, firing: &Firing) -> bool {
+        self.parts.contains(&firing.key) || self.facts.hold_half_of(&firing.people)
+    }
+
+    fn step(&mut self, moment: &Moment<'_>) {
+        let calm = || self.parts.iter().all(|part| (moment.is_calm)(part));
+        self.state = match self.state {
+            State::Open if calm() => State::Recovering { since: moment.tick },
+            State::Recovering { .. } if !calm() => State::Open,
+            State::Recovering { since } if moment.tick - since >= moment.config.hold_down => {
+                self.view.resolved_at = Some(moment.known_at);
+                State::Resolved
+            }
+            same => same,
+        };
+    }
+
+    fn describe(&mut self, moment: &Moment<'_>) {
+        if self.state == State::Resolved && !self.is_owed_a_word() {
+            return;
+        }
+        let view = &mut self.view;
+        view.people = self.facts.people();
+        view.severity = view.severity.max(if view.people >= PAGE_PEOPLE { Severity::Page } else { Severity::Ticket });
+        view.series = self.parts.iter().map(|part| (moment.name)(part)).collect();
+        let named = |dimension: Dimension| -> Vec<(String, u64)> {
+            let level = match dimension {
+                Dimension::App => Some(crate::window::Level::App),
+                Dimension::Rule => Some(crate::window::Level::Rule),
+                Dimension::Platform | Dimension::Cohort | Dimension::OsVersion => None,
+            };
+            let label = |value: &SmolStr| {
+                level.map_or(value.to_string(), |level| {
+                    let name = (moment.name)(&SeriesKey::one(level, value));
+                    name.split_once('=').map_or(name.clone(), |(_, label)| label.to_owned())
+                })
+            };
+            self.facts.top(dimension).iter().map(|(value, people)| (label(value), *people)).collect()
+        };
+        view.evidence.top_apps = named(Dimension::App);
+        view.evidence.top_rules = named(Dimension::Rule);
+        view.evidence.top_platforms = named(Dimension::Platform);
+        view.evidence.top_cohorts = named(Dimension::Cohort);
+        view.evidence.top_os_versions = named(Dimension::OsVersion);
+        view.title = narrative::title(view);
+    }
+
+    /// Whether people were told less than is true of its end.
+    fn is_owed_a_word(&self) -> bool {
+        let told_resolved = self.told.is_some_and(|told| told.step == IncidentStep::Resolve);
+        self.told.is_some() && told_resolved != (self.state == State::Resolved)
+    }
+
+    /// Reconciles what people were told with what is true.
+    fn tell(&mut self, moment: &Moment<'_>) -> Option<IncidentAction> {
+        if moment.held {
+            return None;
+        }
+        let is_resolved = self.state == State::Resolved;
+        let step = match self.told {
+            None if is_resolved => return None,
+            None => IncidentStep::Open,
+            Some(told) if told.step == IncidentStep::Resolve => {
+                if is_resolved {
+                    return None;
+                }
+                IncidentStep::Reopen
+            }
+            Some(_) if is_resolved => IncidentStep::Resolve,
+            Some(told) if self.is_news(&told, moment) => IncidentStep::Update,
+            Some(_) => return None,
+        };
+        self.view.notified = true;
+        self.revision += 1;
+        let recovering = matches!(self.state, State::Recovering { .. });
+        let note = narrative::note(&self.view, step, recovering, self.told.map(|told| told.people));
+        self.told = Some(Told {
+            step,
+            at: moment.known_at,
+            people: self.view.people,
+            severity: self.view.severity,
+            recovering,
+            parts: self.parts.len(),
+        });
+        let description = narrative::description(&self.view, recovering);
+        let incident = self.view.clone();
+        Some(IncidentAction { step, at: moment.known_at, revision: self.revision, incident, description, note })
+    }
+
+    /// Whether an update is worth a person's time: at once when it becomes worse, else not more often than the
+    /// interval and only for a change.
+    fn is_news(&self, told: &Told, moment: &Moment<'_>) -> bool {
+        if self.view.severity > told.severity {
+            return true;
+        }
+        let recovering = matches!(self.state, State::Recovering { .. });
+        let grew = self.view.people * 2 >= told.people * 3 && self.view.people > told.people;
+        let changed = grew || recovering != told.recovering || self.parts.len() > told.parts * 2;
+        changed && moment.known_at - told.at >= moment.config.update_interval
+    }
+}
+
+/// The incident's id: fixed at opening from org, judge, first series and opening tick, so that every run of the same
+/// events finds the same ticket.
+fn key(org: &Org, first: &SeriesKey, tick: Timestamp) -> SmolStr {
+    let mut hash = Sha256::new();
+    for part in [org.as_str(), RULE, &first.to_string(), &tick.0.to_string()] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format_smolstr!("aw-{hex}")
+}

@@ -1,0 +1,98 @@
+//! The words of a ticket. They name no person, and they say what is known, by whom, and no more.
+
+use std::fmt::Write as _;
+
+use crate::action::{Incident, IncidentStep};
+use crate::event::Timestamp;
+
+/// One line for a list: how many, since when, where.
+pub(super) fn title(incident: &Incident) -> String {
+    let people = people(incident.people);
+    let since = clock(incident.onset);
+    match leading(&incident.evidence.top_apps, incident.people) {
+        Some(app) => format!("{people} refused at sign-in to {app} since {since} UTC"),
+        None => format!("{people} refused at sign-in since {since} UTC"),
+    }
+}
+
+/// The whole text.
+pub(super) fn description(incident: &Incident, recovering: bool) -> String {
+    let evidence = &incident.evidence;
+    let mut text = String::new();
+    let state = match (incident.resolved_at, recovering) {
+        (Some(at), _) => format!("Over at {} UTC.", stamp(at)),
+        (None, true) => "Recovering: the last quarter of an hour was as usual.".to_owned(),
+        (None, false) => "Going on.".to_owned(),
+    };
+    let _ = writeln!(text, "What: a sign-on policy refuses people at sign-in in org {}. {state}", incident.org);
+    let _ = writeln!(text, "Who: {} since {} UTC.", people(incident.people), stamp(incident.onset));
+    for (label, values) in [
+        ("Apps", &evidence.top_apps),
+        ("Rules named by the refusals", &evidence.top_rules),
+        ("Platforms", &evidence.top_platforms),
+        ("OS versions", &evidence.top_os_versions),
+        ("Cohorts", &evidence.top_cohorts),
+    ] {
+        if !values.is_empty() {
+            let list: Vec<String> = values.iter().map(|(value, people)| format!("{value} ({people})")).collect();
+            let _ = writeln!(text, "{label}, with people: {}", list.join(", "));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "Why this opened: {} people refused in {} min, where {:.1} are usual for {:.0} attempts (score {:.1}, limit {:.1}).",
+        evidence.people,
+        evidence.window_minutes,
+        evidence.expected,
+        evidence.attempts,
+        evidence.score,
+        evidence.threshold,
+    );
+    let _ = writeln!(text, "Check: not attributed; the evidence names no device check.");
+    let _ = writeln!(
+        text,
+        "First step: look at policy and rule changes shortly before {} UTC; a rule that no longer matches leaves people \
+         to the catch-all rule, which is the one the log names.",
+        clock(incident.onset),
+    );
+    let _ = write!(text, "Incident {} ({}), opened {} UTC.", incident.key, incident.rule, stamp(incident.opened_at));
+    text
+}
+
+/// What changed with this step.
+pub(super) fn note(incident: &Incident, step: IncidentStep, recovering: bool, people_before: Option<u64>) -> String {
+    let now = people(incident.people);
+    match step {
+        IncidentStep::Open => format!("authwatch opened this: {now} refused since {} UTC.", clock(incident.onset)),
+        IncidentStep::Reopen => format!("Refusals are back: {now} refused since {} UTC.", clock(incident.onset)),
+        IncidentStep::Update if recovering => {
+            format!("Recovering: the last quarter of an hour was as usual. {now} were refused in all.")
+        }
+        IncidentStep::Update => match people_before {
+            Some(before) if before != incident.people => format!("{now} refused so far, {before} when last told."),
+            _ => format!("{now} refused so far."),
+        },
+        IncidentStep::Resolve => {
+            let end = incident.resolved_at.map_or_else(String::new, |at| format!(" to {}", clock(at)));
+            format!("Sign-in is as usual again: {now} were refused from {}{end} UTC.", clock(incident.onset))
+        }
+    }
+}
+
+fn people(count: u64) -> String {
+    if count == 1 { "1 person".to_owned() } else { format!("{count} people") }
+}
+
+/// The value that nearly all people share, if there is one.
+fn leading(values: &[(String, u64)], people: u64) -> Option<&str> {
+    let (value, count) = values.first()?;
+    (*count * 10 >= people * 8).then_some(value.as_str())
+}
+
+fn clock(at: Timestamp) -> String {
+    at.to_utc().format("%H:%M").to_string()
+}
+
+fn stamp(at: Timestamp) -> String {
+    at.to_utc().format("%Y-%m-%d %H:%M:%S").to_string()
+}

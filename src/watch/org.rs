@@ -1,0 +1,322 @@
+//! One org: the pure stages joined, from an event to the actions that it causes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::clock::Clocks;
+use super::counts::{Counts, Limit};
+use super::dedupe::{Dedupe, Novelty};
+use super::series::{self, SeriesTable};
+use crate::action::{Incident, IncidentAction};
+use crate::attempt::{Attempts, Closed, Decision, Signal, Standing, Step, Verdict};
+use crate::event::{AuthEvent, Credential, EventId, Org, Person, Reject, SourceName, Span, Timestamp};
+use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
+use crate::input::{CoreConfig, OrgConfig};
+use crate::window::{GoodBad, Latency, Ring};
+
+/// Judges run on this grid of event time (invariant 2).
+const TICK: Span = Span::seconds(5);
+
+/// Once held, notifications wait until the watermark is this close to `now`: what the backlog still holds is then
+/// part of the first word.
+const CAUGHT_UP: Span = Span::minutes(1);
+
+/// All state of one org.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct OrgWatch {
+    org: Org,
+    pub(super) clocks: Clocks,
+    dedupe: Dedupe,
+    waiting: BTreeMap<(Timestamp, EventId), Step>,
+    attempts: Attempts,
+    pub(super) table: SeriesTable,
+    refusals: RefusalLog,
+    pub(super) incidents: Incidents,
+    pub(super) counts: Counts,
+    /// The roll-up by second, bounded by being one an org; and by minute for the hour.
+    pub(super) seconds: Ring<GoodBad>,
+    pub(super) minutes: Ring<GoodBad>,
+    pub(super) durations: BTreeMap<Credential, Ring<Latency>>,
+    pub(super) lag: Ring<Latency>,
+    last_tick: Option<Timestamp>,
+    /// Notifications are held until the daemon has caught up.
+    held: bool,
+}
+
+/// What an org is told about its configuration with every call.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    pub(super) core: &'a CoreConfig,
+    pub(super) org: &'a OrgConfig,
+}
+
+impl Setting<'_> {
+    fn cohort_of(&self, person: Option<&Person>) -> Option<SmolStr> {
+        let person = person?;
+        let cohort = self.org.cohorts.iter().find(|cohort| cohort.users.contains(person))?;
+        Some(SmolStr::new(&cohort.name))
+    }
+}
+
+impl OrgWatch {
+    pub(super) fn new(org: Org) -> Self {
+        let ten_minutes = Span::minutes(10);
+        Self {
+            org,
+            clocks: Clocks::default(),
+            dedupe: Dedupe::new(0),
+            waiting: BTreeMap::new(),
+            attempts: Attempts::new(0),
+            table: SeriesTable::new(),
+            refusals: RefusalLog::default(),
+            incidents: Incidents::default(),
+            counts: Counts::default(),
+            seconds: Ring::new(Span::seconds(1), 300),
+            minutes: Ring::new(Span::minutes(1), 61),
+            durations: BTreeMap::new(),
+            lag: Ring::new(ten_minutes, 7),
+            last_tick: None,
+            held: false,
+        }
+    }
+
+    pub(super) fn configure(&mut self, setting: Setting<'_>) {
+        let CoreConfig { limits, judge, .. } = setting.core;
+        self.dedupe.set_capacity(limits.dedupe);
+        self.attempts.set_capacity(limits.attempts);
+        self.table.configure(limits.series, judge.prior_refused);
+    }
+
+    pub(super) fn event(
+        &mut self,
+        source: &SourceName,
+        event: &AuthEvent,
+        setting: Setting<'_>,
+        out: &mut Vec<IncidentAction>,
+    ) {
+        if self.clocks.is_future(event.published) {
+            self.counts.reject(Reject::Future);
+            return;
+        }
+        let now = self.clocks.now().max(event.published);
+        let (novelty, forgot_early) = self.dedupe.meet(event, now);
+        if forgot_early {
+            self.counts.limit(Limit::Dedupe);
+        }
+        match novelty {
+            Novelty::Duplicate => {
+                self.counts.duplicates += 1;
+                return;
+            }
+            Novelty::UuidConflict => self.counts.uuid_conflicts += 1,
+            Novelty::New => {}
+        }
+        self.counts.event(event);
+        if event.published < self.clocks.watermark() {
+            self.counts.late += 1;
+        }
+        if let Some(server_now) = self.clocks.server_now()
+            && let Some(bucket) = self.lag.bucket(server_now)
+        {
+            bucket.record(server_now - event.published);
+        }
+        let is_break_glass = event.person.as_ref().is_some_and(|person| setting.org.break_glass.contains(person));
+        if !is_break_glass {
+            self.sign_in(event, setting);
+        }
+        self.clocks.saw(source, event.published, setting.core.lateness);
+        self.advance(setting, out);
+    }
+
+    pub(super) fn reject(&mut self, reason: Reject) {
+        self.counts.reject(reason);
+    }
+
+    pub(super) fn progress(
+        &mut self,
+        source: &SourceName,
+        now: Option<Timestamp>,
+        caught_up: bool,
+        setting: Setting<'_>,
+        out: &mut Vec<IncidentAction>,
+    ) {
+        self.clocks.progress(source, now, caught_up, setting.core.lateness);
+        self.advance(setting, out);
+    }
+
+    /// Nothing more will come: every attempt comes to rest.
+    pub(super) fn finish(&mut self) {
+        let mut closed = Vec::new();
+        self.attempts.close_all(&mut closed);
+        self.count_closed(closed);
+    }
+
+    pub(super) fn forget(&mut self, person: &Person) {
+        let hash = person.hash64();
+        self.attempts.forget(person);
+        self.waiting.retain(|_, step| step.person.as_ref() != Some(person));
+        self.table.forget(hash);
+        self.refusals.forget(hash);
+        self.incidents.forget(hash);
+    }
+
+    pub(super) fn known_incidents(&self) -> Vec<Incident> {
+        self.incidents.all()
+    }
+
+    /// The part of a sign-in's event that does not wait, and the step that does.
+    fn sign_in(&mut self, event: &AuthEvent, setting: Setting<'_>) {
+        let Some(step) = Step::of(event) else { return };
+        let good_bad = match step.signal {
+            Signal::Terminal(Verdict::Success | Verdict::PhishDeclined) => Some((1, 0)),
+            Signal::Terminal(Verdict::Denied | Verdict::Failed) => Some((0, 1)),
+            Signal::Terminal(Verdict::Abandoned)
+            | Signal::Touch
+            | Signal::Progress
+            | Signal::Challenge
+            | Signal::Granted => None,
+        };
+        if let Some((good, bad)) = good_bad {
+            for bucket in
+                [self.seconds.bucket(step.published), self.minutes.bucket(step.published)].into_iter().flatten()
+            {
+                bucket.good += good;
+                bucket.bad += bad;
+            }
+        }
+        if self.last_tick.is_some_and(|tick| step.published < tick) {
+            self.apply(&step, setting);
+            return;
+        }
+        self.waiting.insert((step.published, step.id), step);
+        if self.waiting.len() > setting.core.limits.waiting as usize
+            && let Some((_, step)) = self.waiting.pop_first()
+        {
+            self.counts.limit(Limit::Waiting);
+            self.apply(&step, setting);
+        }
+    }
+
+    /// Folds a step into its attempt, and what changed into the windows.
+    fn apply(&mut self, step: &Step, setting: Setting<'_>) {
+        let mut closed = Vec::new();
+        let decision = self.attempts.fold(step, &mut closed);
+        while self.attempts.is_full() {
+            self.counts.limit(Limit::Attempts);
+            self.attempts.close_oldest(&mut closed);
+        }
+        self.count_closed(closed);
+        let Some(Decision { before, after }) = decision else { return };
+        let cohort = setting.cohort_of(step.person.as_ref());
+        let was_success = before.as_ref().is_some_and(|standing| standing.verdict == Verdict::Success);
+        if let Some(before) = &before {
+            self.withdraw(before, cohort.as_ref());
+        }
+        if let Some(after) = &after {
+            self.enter(after, cohort, was_success);
+        }
+    }
+
+    fn withdraw(&mut self, standing: &Standing, cohort: Option<&SmolStr>) {
+        self.table.count(standing, cohort, -1);
+        if let (Verdict::Denied, Some(person)) = (standing.verdict, &standing.person) {
+            self.table.unrefuse(standing, cohort, person.hash64());
+            self.refusals.take_back(person.hash64(), standing.at);
+        }
+    }
+
+    fn enter(&mut self, standing: &Standing, cohort: Option<SmolStr>, was_success: bool) {
+        if self.table.count(standing, cohort.as_ref(), 1) {
+            self.counts.limit(Limit::Series);
+        }
+        if standing.verdict == Verdict::Success && !was_success {
+            let ring = self.durations.entry(standing.credential);
+            let ring = ring.or_insert_with(|| Ring::new(Span::minutes(10), 7));
+            if let Some(bucket) = ring.bucket(standing.at) {
+                bucket.record(standing.at - standing.began);
+            }
+        }
+        if let (Verdict::Denied, Some(person)) = (standing.verdict, &standing.person) {
+            let refusal = Refusal {
+                at: standing.at,
+                person: person.hash64(),
+                app: series::app_of(standing),
+                rule: series::rule_of(standing),
+                platform: standing.platform,
+                os_version: standing.os_version.clone(),
+                cohort,
+            };
+            self.table.refuse(standing, &refusal);
+            self.incidents.refused(&refusal);
+            if self.refusals.push(refusal) {
+                self.counts.limit(Limit::Refusals);
+            }
+        }
+    }
+
+    fn count_closed(&mut self, closed: Vec<Closed>) {
+        for verdict in closed.into_iter().filter_map(|closed| closed.verdict) {
+            *self.counts.attempts.entry(verdict).or_default() += 1;
+        }
+    }
+
+    /// Runs every tick that the watermark has passed. Idle stretches are skipped: a tick at which nothing waits, no
+    /// series was touched and no incident lives changes nothing.
+    fn advance(&mut self, setting: Setting<'_>, out: &mut Vec<IncidentAction>) {
+        if !self.clocks.advance(&setting.org.sources) {
+            return;
+        }
+        let newest_due = self.clocks.watermark().floor(TICK);
+        loop {
+            let first_waiting = self.waiting.keys().next().map(|(published, _)| published.floor(TICK) + TICK);
+            let next = match self.last_tick {
+                Some(tick) if self.incidents.need_ticks() || self.table.is_touched() => tick + TICK,
+                Some(tick) => first_waiting.unwrap_or(newest_due).max(tick + TICK),
+                None => first_waiting.unwrap_or(newest_due).min(newest_due),
+            };
+            if next > newest_due {
+                break;
+            }
+            self.tick(next, setting, out);
+        }
+        self.last_tick = self.last_tick.max(Some(newest_due));
+        let mut closed = Vec::new();
+        self.attempts.close_quiet(newest_due, &mut closed);
+        self.count_closed(closed);
+    }
+
+    fn tick(&mut self, tick: Timestamp, setting: Setting<'_>, out: &mut Vec<IncidentAction>) {
+        while self.waiting.keys().next().is_some_and(|(published, _)| *published < tick) {
+            if let Some((_, step)) = self.waiting.pop_first() {
+                self.apply(&step, setting);
+            }
+        }
+        let CoreConfig { judge, incident, lateness, .. } = setting.core;
+        self.table.settle(tick, &|hour| self.incidents.cover_hour(hour));
+        self.refusals.expire(tick);
+        let firing = self.table.judge(tick, judge);
+        let behind = self.clocks.now() - tick;
+        self.held = behind > if self.held { CAUGHT_UP } else { incident.catch_up };
+        let table = &self.table;
+        let moment = Moment {
+            org: &self.org,
+            tick,
+            known_at: tick + *lateness,
+            held: self.held,
+            config: incident,
+            judge,
+            refusals: &self.refusals,
+            is_calm: &|key| table.is_calm(key, tick, judge),
+            expected_since: &|key, since| table.expected(key, since, tick),
+            name: &|key| table.name(key),
+        };
+        let told = out.len();
+        self.incidents.tick(&moment, firing, out);
+        for action in out.iter().skip(told) {
+            *self.counts.steps.entry(action.step).or_default() += 1;
+        }
+        self.last_tick = Some(tick);
+    }
+}

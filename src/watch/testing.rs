@@ -1,0 +1,53 @@
+//! Events for the core's tests, built by hand.
+
+use smol_str::SmolStr;
+
+use crate::event::{
+    App, AuthEvent, Credential, EventId, Flow, Kind, Org, Outcome, Person, Platform, PolicyRule, Reason, Timestamp,
+};
+
+/// An event that is part of no sign-in.
+pub(super) fn event(uuid: &str, published: i64) -> AuthEvent {
+    let (org, published, event_type) = (Org::new("acme"), Timestamp(published), "system.test");
+    AuthEvent {
+        id: EventId::from_uuid(&org, uuid, published, event_type),
+        org,
+        uuid: SmolStr::new(uuid),
+        published,
+        event_type: SmolStr::new(event_type),
+        kind: Kind::Other,
+        credential: Credential::None,
+        phishing_resistant: None,
+        outcome: Outcome::Success,
+        okta_outcome: SmolStr::new("SUCCESS"),
+        reason: Reason::None,
+        person: None,
+        flow: None,
+        app: None,
+        rule: None,
+        platform: Platform::Unknown,
+        device: None,
+        change: None,
+    }
+}
+
+/// The end of a flow of `person`: a completed sign-in, or a refusal by the app's policy.
+pub(super) fn sign_in(person: u32, published: i64, refused: bool) -> AuthEvent {
+    let mut event = event(&format!("{person}-{published}-{refused}"), published);
+    event.person = Some(Person::new(format!("00u{person}")));
+    event.flow = Some(Flow::new(format!("flow-{person}-{published}")));
+    event.app = Some(App { id: "0oasales".into(), name: "Salesforce".into() });
+    event.platform = if person.is_multiple_of(2) { Platform::Macos } else { Platform::Windows };
+    if refused {
+        event.event_type = "policy.evaluate_sign_on".into();
+        event.kind = Kind::PolicyEvaluation;
+        event.outcome = Outcome::Deny;
+        event.reason = Reason::PolicyDenied;
+        event.rule = Some(PolicyRule { id: "rul1".into(), name: "Catch-all Rule".into(), policy: None });
+    } else {
+        event.event_type = "user.authentication.verify".into();
+        event.kind = Kind::Verification;
+        event.credential = Credential::Fastpass;
+    }
+    event
+}

@@ -1,0 +1,244 @@
+//! Laws of the core, on hand-made logs.
+
+use proptest::prelude::*;
+
+use super::testing::{event, sign_in};
+use super::*;
+use crate::action::IncidentStep;
+use crate::event::{AuthEvent, Reject, Span, Timestamp};
+use crate::input::OrgConfig;
+
+const MINUTE: i64 = 60_000;
+
+fn config() -> CoreConfig {
+    let sources = [SourceName::new("okta:acme")].into();
+    let orgs = [(Org::new("acme"), OrgConfig { sources, ..OrgConfig::default() })].into();
+    CoreConfig { orgs, ..CoreConfig::default() }
+}
+
+fn input(event: AuthEvent) -> Input {
+    Input::Event { source: SourceName::new("okta:acme"), event: Box::new(event) }
+}
+
+fn progress(now: Option<i64>, caught_up: bool) -> Input {
+    Input::Progress { source: SourceName::new("okta:acme"), now: now.map(Timestamp), caught_up }
+}
+
+fn run(inputs: &[Input]) -> (Watch, Vec<Action>) {
+    let mut watch = Watch::new();
+    watch.handle(&Input::Configure(Box::new(config())));
+    let mut actions = Vec::new();
+    for input in inputs {
+        watch.handle(input);
+        actions.extend(std::iter::from_fn(|| watch.poll_action()));
+    }
+    (watch, actions)
+}
+
+/// Two days of quiet sign-ins, one every 20 s by one of 400 people, one in 150 refused.
+fn quiet_days() -> Vec<AuthEvent> {
+    let at = |n: u32| i64::from(n) * 20_000;
+    (0..8_640).map(|n| sign_in(n * 7 % 400, at(n), n % 150 == 149)).collect()
+}
+
+/// Quiet days, then everyone is refused for half an hour, then all is well.
+fn push_and_rollback() -> Vec<AuthEvent> {
+    let begin = 48 * 60 * MINUTE;
+    let pushed = (0..90).map(|n| sign_in(n, begin + i64::from(n) * 20_000, true));
+    let after = (0..400).map(|n| sign_in(n % 400, begin + 30 * MINUTE + i64::from(n) * 20_000, false));
+    quiet_days().into_iter().chain(pushed).chain(after).collect()
+}
+
+fn steps(actions: &[Action]) -> Vec<(IncidentStep, Timestamp)> {
+    actions.iter().map(|Action::Incident(action)| (action.step, action.at)).collect()
+}
+
+#[test]
+fn a_push_opens_one_incident_and_a_rollback_resolves_it() {
+    let mut inputs: Vec<Input> = push_and_rollback().into_iter().map(input).collect();
+    inputs.push(progress(None, true));
+    let (watch, actions) = run(&inputs);
+    let steps = steps(&actions);
+    assert_eq!(steps.first().map(|(step, _)| *step), Some(IncidentStep::Open), "{steps:?}");
+    assert_eq!(steps.last().map(|(step, _)| *step), Some(IncidentStep::Resolve), "{steps:?}");
+    assert_eq!(steps.iter().filter(|(step, _)| *step == IncidentStep::Open).count(), 1);
+    let incident = &watch.orgs().next().expect("org").incidents()[0];
+    let begin = Timestamp(48 * 60 * MINUTE);
+    assert!((incident.onset - begin).0.abs() <= 40_000, "{}", incident.onset);
+    assert!(incident.opened_at - begin < Span::minutes(4), "{}", incident.opened_at);
+    assert_eq!(incident.people, 90);
+    assert_eq!(incident.evidence.top_apps, [("Salesforce".to_owned(), 90)]);
+    let Action::Incident(open) = &actions[0];
+    assert!(open.description.contains("in org acme"), "{}", open.description);
+}
+
+#[test]
+fn one_person_refused_five_hundred_times_opens_nothing() {
+    let begin = 48 * 60 * MINUTE;
+    let retries = (0..500).map(|n| sign_in(1, begin + n * 3_000, true));
+    let inputs: Vec<Input> = quiet_days().into_iter().chain(retries).map(input).collect();
+    assert_eq!(steps(&run(&inputs).1), []);
+}
+
+#[test]
+fn a_first_sign_in_after_a_refusal_in_the_same_flow_takes_it_back() {
+    let begin = 48 * 60 * MINUTE;
+    let mut inputs: Vec<Input> = quiet_days().into_iter().map(input).collect();
+    for person in 0..40 {
+        let denied = sign_in(person, begin + i64::from(person) * 1_000, true);
+        let mut success = sign_in(person, begin + i64::from(person) * 1_000 + 900, false);
+        success.flow.clone_from(&denied.flow);
+        inputs.extend([input(denied), input(success)]);
+    }
+    inputs.push(input(event("later", begin + 10 * MINUTE)));
+    assert_eq!(steps(&run(&inputs).1), []);
+}
+
+#[test]
+fn what_is_over_before_the_daemon_has_caught_up_is_listed_and_never_told() {
+    let now = 60 * 60 * MINUTE;
+    let mut inputs = vec![progress(Some(now), false)];
+    inputs.extend(push_and_rollback().into_iter().map(input));
+    inputs.push(progress(Some(now), true));
+    let (watch, actions) = run(&inputs);
+    assert_eq!(steps(&actions), []);
+    let incidents = watch.orgs().next().expect("org").incidents();
+    assert_eq!(
+        incidents.iter().map(|incident| (incident.people, incident.notified)).collect::<Vec<_>>(),
+        [(90, false)]
+    );
+}
+
+#[test]
+fn what_is_still_open_when_caught_up_is_told_once_with_its_true_onset() {
+    let begin = 48 * 60 * MINUTE;
+    let now = begin + 29 * MINUTE;
+    let mut inputs = vec![progress(Some(now), false)];
+    let log = push_and_rollback().into_iter().filter(|event| event.published.0 < now);
+    inputs.extend(log.map(input));
+    inputs.push(progress(Some(now), true));
+    let (_, actions) = run(&inputs);
+    assert_eq!(actions.len(), 1);
+    let Action::Incident(open) = &actions[0];
+    assert_eq!(open.step, IncidentStep::Open);
+    assert!(open.incident.opened_at.0 < begin + 4 * MINUTE);
+    assert!(open.at.0 > begin + 10 * MINUTE);
+    assert!(open.incident.people > 40, "{}", open.incident.people);
+}
+
+#[test]
+fn a_relapse_reopens_the_incident_and_opens_no_second() {
+    let again = 50 * 60 * MINUTE + 20 * MINUTE;
+    let mut log = push_and_rollback();
+    log.retain(|event| event.published.0 < again);
+    log.extend((0..90).map(|n| sign_in(n, again + i64::from(n) * 20_000, true)));
+    let inputs: Vec<Input> = log.into_iter().map(input).collect();
+    let (watch, actions) = run(&inputs);
+    let told: Vec<IncidentStep> = steps(&actions).into_iter().map(|(step, _)| step).collect();
+    assert!(told.contains(&IncidentStep::Resolve) && told.contains(&IncidentStep::Reopen), "{told:?}");
+    assert_eq!(told.iter().filter(|step| **step == IncidentStep::Open).count(), 1);
+    assert_eq!(watch.orgs().next().expect("org").incidents().len(), 1);
+}
+
+#[test]
+fn repeated_late_and_future_records_are_accounted_for() {
+    let first = sign_in(1, 10 * MINUTE, false);
+    let inputs = [
+        progress(Some(10 * MINUTE), false),
+        input(first.clone()),
+        input(first),
+        input(sign_in(2, 16 * MINUTE, false)),
+        progress(Some(15 * MINUTE), true),
+        input(sign_in(3, 14 * MINUTE, false)),
+        Input::Reject { source: SourceName::new("okta:acme"), reason: Reject::NotJson },
+    ];
+    let (watch, _) = run(&inputs);
+    let counts = watch.orgs().next().expect("org").counts().clone();
+    assert_eq!((counts.events_total(), counts.duplicates, counts.late), (2, 1, 1));
+    assert_eq!(counts.rejected, [(Reject::NotJson, 1), (Reject::Future, 1)].into());
+}
+
+#[test]
+fn series_over_the_cap_fold_into_other() {
+    let mut watch = Watch::new();
+    let mut config = config();
+    config.limits.series = 4;
+    watch.handle(&Input::Configure(Box::new(config)));
+    for n in 0..10 {
+        let mut event = sign_in(n, i64::from(n) * MINUTE, false);
+        event.app = Some(crate::event::App { id: format!("0oa{n}").into(), name: format!("App {n}").into() });
+        watch.handle(&input(event));
+    }
+    let org = watch.orgs().next().expect("org");
+    assert!(org.counts().limits.contains_key(&Limit::Series));
+    assert!(org.series().any(|view| view.key.to_string() == "app=other"));
+    let attempts: u32 = org
+        .series()
+        .filter(|view| view.key.level == crate::window::Level::App)
+        .map(|view| view.series.tally(org.now(), Span::hours(4)).all())
+        .sum();
+    assert_eq!(attempts, 9, "the newest attempt still waits for the watermark");
+}
+
+#[test]
+fn a_forgotten_person_is_in_no_set() {
+    let inputs: Vec<Input> = push_and_rollback().into_iter().take(8_680).map(input).collect();
+    let (mut watch, _) = run(&inputs);
+    let people = |watch: &Watch| {
+        watch
+            .orgs()
+            .next()
+            .expect("org")
+            .series()
+            .map(|view| view.series.refused_people(Timestamp(49 * 60 * MINUTE), Span::hours(2)))
+            .max()
+    };
+    let before = people(&watch).expect("series");
+    watch.forget(&Person::new("00u3"));
+    assert_eq!(people(&watch), Some(before - 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_arrival_order_within_l_gives_the_same_counts_incidents_and_digest(
+        delays in prop::collection::vec(0i64..20_000, 200),
+    ) {
+        let log = push_and_rollback();
+        let mut shuffled: Vec<(i64, AuthEvent)> =
+            log.iter().enumerate().map(|(n, event)| (event.published.0 + delays[n % delays.len()], event.clone())).collect();
+        shuffled.sort_by_key(|(arrival, _)| *arrival);
+        let in_order: Vec<Input> = log.into_iter().map(input).chain([progress(None, true)]).collect();
+        let out_of_order: Vec<Input> =
+            shuffled.into_iter().map(|(_, event)| input(event)).chain([progress(None, true)]).collect();
+        let ((mut a, told_a), (mut b, told_b)) = (run(&in_order), run(&out_of_order));
+        a.finish(); b.finish();
+        prop_assert_eq!(told_a, told_b);
+        prop_assert_eq!(a.digest(), b.digest());
+        let counts = |watch: &Watch| watch.orgs().next().map(|org| (org.counts().clone(), org.incidents()));
+        prop_assert_eq!(counts(&a), counts(&b));
+    }
+
+    #[test]
+    fn a_restart_anywhere_changes_nothing(cut in 0usize..9_130) {
+        let inputs: Vec<Input> = push_and_rollback().into_iter().map(input).collect();
+        let (whole, told) = run(&inputs);
+        let (before, mut told_again) = run(&inputs[..cut]);
+        let mut after = Watch::restore(&before.snapshot().expect("snapshot")).expect("restore");
+        for input in &inputs[cut..] {
+            after.handle(input);
+            told_again.extend(std::iter::from_fn(|| after.poll_action()));
+        }
+        prop_assert_eq!(told, told_again);
+        prop_assert_eq!(whole.snapshot().expect("snapshot"), after.snapshot().expect("snapshot"));
+    }
+}
+
+#[test]
+fn a_damaged_or_newer_snapshot_is_refused() {
+    let bytes = Watch::new().snapshot().expect("snapshot");
+    assert!(matches!(Watch::restore(&bytes[..3]), Err(SnapshotError::Damaged(_))));
+    let newer: Vec<u8> = [&[9u8][..], &bytes[1..]].concat();
+    assert!(matches!(Watch::restore(&newer), Err(SnapshotError::Version { found: 9 })));
+}

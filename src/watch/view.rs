@@ -1,0 +1,114 @@
+//! What the shell may read of an org, for metrics, the API and reports.
+
+use crate::action::Incident;
+use crate::event::{Credential, Org, SourceName, Span, Timestamp};
+use crate::watch::counts::Counts;
+use crate::watch::org::OrgWatch;
+use crate::watch::series::Series;
+use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
+
+/// An org as the shell sees it.
+#[derive(Clone, Copy)]
+pub struct OrgView<'a> {
+    name: &'a Org,
+    org: &'a OrgWatch,
+}
+
+/// One series with its values as people name them.
+pub struct SeriesView<'a> {
+    /// The key.
+    pub key: &'a SeriesKey,
+    /// Dimension and label, in the key's order.
+    pub labels: Vec<(&'static str, String)>,
+    /// The windows.
+    pub series: &'a Series,
+}
+
+impl<'a> OrgView<'a> {
+    pub(super) fn new(name: &'a Org, org: &'a OrgWatch) -> Self {
+        Self { name, org }
+    }
+
+    /// The org.
+    pub fn name(&self) -> &'a Org {
+        self.name
+    }
+
+    /// Its counters.
+    pub fn counts(&self) -> &'a Counts {
+        &self.org.counts
+    }
+
+    /// Its sources' clock.
+    pub fn now(&self) -> Timestamp {
+        self.org.clocks.now()
+    }
+
+    /// The event time up to which it is judged.
+    pub fn watermark(&self) -> Timestamp {
+        self.org.clocks.watermark()
+    }
+
+    /// How far each source's watermark is behind the clock; `None` before its first word.
+    pub fn lags(&self) -> Vec<(&'a SourceName, Option<Span>)> {
+        self.org.clocks.lags().collect()
+    }
+
+    /// Every incident known, oldest first.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.org.known_incidents()
+    }
+
+    /// The incidents that are not resolved.
+    pub fn open_incidents(&self) -> impl Iterator<Item = &'a Incident> {
+        self.org.incidents.open()
+    }
+
+    /// Every series.
+    pub fn series(&self) -> impl Iterator<Item = SeriesView<'a>> {
+        let org = self.org;
+        org.table.iter().map(move |(key, series)| {
+            let label = |name: &&'static str, value: &smol_str::SmolStr| {
+                let level = match *name {
+                    "app" => Level::App,
+                    "rule" => Level::Rule,
+                    _ => key.level,
+                };
+                (*name, org.table.label(level, value))
+            };
+            let labels =
+                key.level.dimensions().iter().zip(&key.values).map(|(name, value)| label(name, value)).collect();
+            SeriesView { key, labels, series }
+        })
+    }
+
+    /// How many series have state.
+    pub fn series_count(&self) -> usize {
+        self.org.table.len()
+    }
+
+    /// Good events of the good and bad ones in the last five minutes.
+    pub fn event_ratio_5m(&self) -> Option<f64> {
+        self.org.seconds.good_share(self.now() - Span::minutes(5), self.now())
+    }
+
+    /// Good events of the good and bad ones in the last hour.
+    pub fn event_ratio_1h(&self) -> Option<f64> {
+        self.org.minutes.good_share(self.now() - Span::hours(1), self.now())
+    }
+
+    /// Durations of successful attempts over the last hour, by credential.
+    pub fn durations(&self) -> impl Iterator<Item = (Credential, Latency)> {
+        let now = self.now();
+        self.org.durations.iter().map(move |(credential, ring)| (*credential, last_hour(ring, now)))
+    }
+
+    /// How late events were over the last hour, by the server's clock.
+    pub fn ingest_lag(&self) -> Latency {
+        last_hour(&self.org.lag, self.now())
+    }
+}
+
+fn last_hour<T: Merge + Clone>(ring: &Ring<T>, now: Timestamp) -> T {
+    ring.sum(now - Span::hours(1), now)
+}
