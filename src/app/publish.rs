@@ -1,0 +1,201 @@
+//! Copies the core's committed state to the metrics and to the web's view. Called after a commit, never before
+//! (invariant 10).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, Gauge};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::event::{Span, Timestamp};
+use crate::telemetry::condition::Conditions;
+use crate::telemetry::metric::Metric;
+use crate::watch::{OrgView, SeriesView, Watch};
+use crate::web::{SeriesRow, SourceStatus, View};
+
+/// Gauges of series are refreshed at most this often; counters at every commit.
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// The windows that are published.
+const WINDOWS: [(&str, Span); 2] = [("5m", Span::minutes(5)), ("1h", Span::hours(1))];
+const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
+
+/// The publisher with its cached handles; looking a handle up costs far more than using it.
+pub struct Publisher {
+    view: watch::Sender<Arc<View>>,
+    conditions: Conditions,
+    counters: BTreeMap<(Metric, Vec<String>), Counter>,
+    gauges: BTreeMap<(Metric, Vec<String>), Gauge>,
+    last_gauges: Option<Instant>,
+    started: Timestamp,
+}
+
+impl Publisher {
+    /// A publisher and the view that it keeps up to date.
+    pub fn new(conditions: Conditions) -> (Self, watch::Receiver<Arc<View>>) {
+        let (view, receiver) = watch::channel(Arc::new(View::default()));
+        let publisher = Self {
+            view,
+            conditions,
+            counters: BTreeMap::new(),
+            gauges: BTreeMap::new(),
+            last_gauges: None,
+            started: clock::now(),
+        };
+        (publisher, receiver)
+    }
+
+    /// Publishes what is committed.
+    pub fn publish(&mut self, watch: &Watch) {
+        for org in watch.orgs() {
+            self.counters_of(&org);
+        }
+        let is_due = self.last_gauges.is_none_or(|last| last.elapsed() >= GAUGES_EVERY);
+        if is_due {
+            self.last_gauges = Some(clock::monotonic());
+            for org in watch.orgs() {
+                self.gauges_of(&org);
+            }
+        }
+        let before = self.view.borrow().clone();
+        let view = view_of(watch, if is_due { None } else { Some(&before) }, &self.conditions, self.started);
+        self.view.send_replace(Arc::new(view));
+    }
+
+    fn counters_of(&mut self, org: &OrgView<'_>) {
+        let (name, counts) = (org.name().as_str(), org.counts());
+        for (meaning, n) in &counts.events {
+            let labels =
+                [name, meaning.kind.as_str(), meaning.credential.as_str(), meaning.outcome.as_str(), meaning.reason.as_str()];
+            self.count(Metric::Events, &labels, *n);
+        }
+        self.count(Metric::Duplicates, &[name], counts.duplicates);
+        self.count(Metric::UuidConflicts, &[name], counts.uuid_conflicts);
+        self.count(Metric::Late, &[name], counts.late);
+        counts.rejected.iter().for_each(|(reason, n)| self.count(Metric::Rejected, &[name, reason.as_str()], *n));
+        counts.attempts.iter().for_each(|(verdict, n)| self.count(Metric::Attempts, &[name, verdict.as_str()], *n));
+        counts.steps.iter().for_each(|(step, n)| self.count(Metric::IncidentSteps, &[name, step.as_str()], *n));
+        counts.limits.iter().for_each(|(limit, n)| self.count(Metric::LimitReached, &[name, limit.as_str()], *n));
+        let mut open = 0;
+        for incident in org.open_incidents() {
+            open += 1;
+            self.set(Metric::IncidentPeople, &[name, &incident.key], incident.people as f64);
+        }
+        self.set(Metric::IncidentsOpen, &[name], f64::from(open));
+    }
+
+    fn gauges_of(&mut self, org: &OrgView<'_>) {
+        let name = org.name().as_str();
+        self.set(Metric::WatermarkLag, &[name], (org.now() - org.watermark()).as_seconds());
+        self.set(Metric::SeriesLive, &[name], org.series_count() as f64);
+        for (window, ratio) in [("5m", org.event_ratio_5m()), ("1h", org.event_ratio_1h())] {
+            self.set(Metric::EventRatio, &[name, window], ratio.unwrap_or(f64::NAN));
+        }
+        for (credential, durations) in org.durations() {
+            for (label, quantile) in QUANTILES {
+                let value = durations.quantile(quantile).unwrap_or(f64::NAN);
+                self.set(Metric::SigninDuration, &[name, credential.as_str(), label], value);
+            }
+        }
+        let lag = org.ingest_lag();
+        for (label, quantile) in QUANTILES {
+            self.set(Metric::IngestLag, &[name, label], lag.quantile(quantile).unwrap_or(f64::NAN));
+        }
+        for series in org.series() {
+            self.series(org, &series);
+        }
+    }
+
+    fn series(&mut self, org: &OrgView<'_>, series: &SeriesView<'_>) {
+        let label = |name: &str| {
+            let found = series.labels.iter().find(|(other, _)| *other == name);
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        let name = org.name().as_str();
+        for (window, span) in WINDOWS {
+            let tally = series.series.tally(org.now(), span);
+            let share = |part: u32| if tally.all() == 0 { f64::NAN } else { f64::from(part) / f64::from(tally.all()) };
+            let (app, rule, platform, cohort) = (label("app"), label("rule"), label("platform"), label("cohort"));
+            let labels = [name, app, rule, platform, cohort, label("credential"), window];
+            self.set(Metric::AttemptRatio, &labels, share(tally.succeeded));
+            self.set(Metric::DeniedRatio, &labels, share(tally.denied));
+            self.set(Metric::WindowAttempts, &labels, f64::from(tally.all()));
+            if series.key.level.is_judged() {
+                let people = series.series.refused_people(org.now(), span);
+                self.set(Metric::RefusedPeople, &[name, app, rule, platform, cohort, window], f64::from(people));
+            }
+        }
+    }
+
+    fn count(&mut self, metric: Metric, labels: &[&str], value: u64) {
+        let key = (metric, labels.iter().map(|label| (*label).to_owned()).collect());
+        self.counters.entry(key).or_insert_with(|| metric.counter(labels)).absolute(value);
+    }
+
+    fn set(&mut self, metric: Metric, labels: &[&str], value: f64) {
+        let key = (metric, labels.iter().map(|label| (*label).to_owned()).collect());
+        self.gauges.entry(key).or_insert_with(|| metric.gauge(labels)).set(value);
+    }
+}
+
+/// The web's view; series are taken from `before` where they are not due.
+fn view_of(watch: &Watch, before: Option<&View>, conditions: &Conditions, started: Timestamp) -> View {
+    let mut view = View::default();
+    let conditions = conditions.read();
+    let status = &mut view.status;
+    status.started = Some(started);
+    for org in watch.orgs() {
+        let counts = org.counts();
+        status.orgs.push(org.name().clone());
+        status.events += counts.events_total();
+        status.duplicates += counts.duplicates;
+        status.late += counts.late;
+        for (reason, n) in &counts.rejected {
+            *status.rejected.entry(*reason).or_default() += n;
+        }
+        status.incidents_open += org.open_incidents().count() as u64;
+        for (name, lag) in org.lags() {
+            let ready = conditions.get(&format!("source/{name}")).is_some_and(|condition| condition.ok);
+            status.sources.push(SourceStatus { name: name.clone(), lag_seconds: lag.map(Span::as_seconds), ready });
+        }
+        if before.is_none() {
+            view.series.extend(org.series().flat_map(|series| rows(&org, &series)));
+        }
+        view.incidents.extend(org.incidents());
+    }
+    status.data_until = watch.orgs().map(|org| org.watermark()).min().filter(|watermark| *watermark > Timestamp::MIN);
+    view.incidents.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.key.cmp(&b.key)));
+    if let Some(before) = before {
+        view.series.clone_from(&before.series);
+    }
+    view
+}
+
+fn rows(org: &OrgView<'_>, series: &SeriesView<'_>) -> Vec<SeriesRow> {
+    let label = |name: &str| {
+        let found = series.labels.iter().find(|(other, _)| *other == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let row = |(window, span): (&str, Span)| {
+        let tally = series.series.tally(org.now(), span);
+        let share = |part: u32| (tally.all() > 0).then(|| f64::from(part) / f64::from(tally.all()));
+        let people = u64::from(series.series.refused_people(org.now(), span));
+        SeriesRow {
+            org: org.name().to_string(),
+            app: label("app"),
+            rule: label("rule"),
+            platform: label("platform"),
+            cohort: label("cohort"),
+            credential: label("credential"),
+            window: window.to_owned(),
+            attempts: u64::from(tally.all()),
+            succeeded: u64::from(tally.succeeded),
+            denied: u64::from(tally.denied),
+            success_ratio: share(tally.succeeded),
+            denied_ratio: share(tally.denied),
+            refused_people: series.key.level.is_judged().then_some(people),
+        }
+    };
+    WINDOWS.into_iter().map(row).collect()
+}

@@ -1,0 +1,247 @@
+//! The one writer: folds what the sources bring, commits, and only then lets anybody know (invariant 3).
+//!
+//! One turn takes every batch that waits (up to a bound), folds it into the core, and stores positions, journal and
+//! outbox in one transaction. After it the metrics are published and the sinks are woken. Nothing that is not
+//! committed is ever seen outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinHandle, block_in_place};
+
+use super::publish::Publisher;
+use crate::event::SourceName;
+use crate::fault;
+use crate::input::{CoreConfig, Input};
+use crate::source::{Batch, Position};
+use crate::store::{Commit, Store, StoreError};
+use crate::telemetry::condition::Condition;
+use crate::telemetry::metric::Metric;
+use crate::watch::{SnapshotError, Watch};
+use crate::clock;
+
+/// Inputs of one transaction: a few pages; what waits beyond it takes the next turn.
+const TURN_INPUTS: usize = 8_000;
+/// A snapshot is due after this many inputs…
+const SNAPSHOT_INPUTS: u64 = 50_000;
+/// …or this long after the last one, where there was any input.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(300);
+
+/// What reaches the pump.
+#[derive(Debug)]
+pub enum Message {
+    /// A source's page.
+    Batch(Batch),
+    /// A changed configuration of the core.
+    Configure(Box<CoreConfig>),
+}
+
+/// Why the pump stopped before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum PumpError {
+    /// The store failed: nothing can be promised any more.
+    #[error("the state store failed")]
+    Store(#[from] StoreError),
+    /// The state cannot be written or read.
+    #[error("the state cannot be used")]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// The pump with everything it owns.
+pub struct Pump {
+    store: Arc<Store>,
+    watch: Watch,
+    sinks: Vec<String>,
+    wake: Arc<Notify>,
+    publisher: Publisher,
+    condition: Condition,
+    since_snapshot: u64,
+    last_snapshot: Instant,
+    snapshot_task: Option<JoinHandle<Result<(), StoreError>>>,
+}
+
+/// What one turn gathers.
+#[derive(Default)]
+struct Turn {
+    commit: Commit,
+    positions: BTreeMap<SourceName, Position>,
+    received: Vec<Instant>,
+    backlog: bool,
+}
+
+/// Rebuilds the core from the store: the newest snapshot and what was journalled after it. Actions decided on the way
+/// were committed with their inputs, so they are already in the outbox.
+///
+/// # Errors
+/// Where the store or its snapshot cannot be read.
+pub fn recover(store: &Store) -> Result<(Watch, BTreeMap<SourceName, Position>), PumpError> {
+    let recovered = store.recover()?;
+    let (mut watch, next) = match &recovered.snapshot {
+        Some((covers, bytes)) => (Watch::restore(bytes)?, covers + 1),
+        None => (Watch::new(), 0),
+    };
+    for row in store.journal_from(next) {
+        let (_, inputs) = row?;
+        inputs.iter().for_each(|input| watch.handle(input));
+        while watch.poll_action().is_some() {}
+    }
+    Ok((watch, recovered.positions))
+}
+
+impl Pump {
+    /// A pump over a recovered core. `config` becomes an input if it differs from the one in force.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be committed.
+    pub fn new(
+        store: Arc<Store>,
+        watch: Watch,
+        config: &CoreConfig,
+        sinks: Vec<String>,
+        wake: Arc<Notify>,
+        publisher: Publisher,
+        condition: Condition,
+    ) -> Result<Self, PumpError> {
+        let mut pump = Self {
+            store,
+            watch,
+            sinks,
+            wake,
+            publisher,
+            condition,
+            since_snapshot: 0,
+            last_snapshot: clock::monotonic(),
+            snapshot_task: None,
+        };
+        let mut turn = Turn::default();
+        pump.configure(&mut turn, config);
+        pump.finish_turn(turn)?;
+        Ok(pump)
+    }
+
+    /// Runs until every sender is gone, then commits and takes a last snapshot.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), PumpError> {
+        while let Some(first) = inbox.recv().await {
+            let mut turn = Turn::default();
+            let mut next = Some(first);
+            while let Some(message) = next {
+                block_in_place(|| self.take(&mut turn, message))?;
+                next = if turn.commit.inputs.len() < TURN_INPUTS { inbox.try_recv().ok() } else { None };
+            }
+            block_in_place(|| self.finish_turn(turn))?;
+            self.snapshot_if_due().await?;
+        }
+        if self.since_snapshot > 0 {
+            self.begin_snapshot().await?;
+        }
+        self.join_snapshot().await
+    }
+
+    fn take(&mut self, turn: &mut Turn, message: Message) -> Result<(), PumpError> {
+        match message {
+            Message::Configure(config) => self.configure(turn, &config),
+            Message::Batch(batch) => {
+                turn.received.push(batch.received);
+                turn.backlog |= batch.backlog;
+                fault::point("after_fetch");
+                if let Some(position) = batch.position {
+                    if fault::breaks_commit_order() {
+                        let early = Commit { positions: vec![(batch.source.clone(), position)], ..Commit::default() };
+                        self.store.commit(&early)?;
+                        fault::point("position_committed");
+                    } else {
+                        turn.positions.insert(batch.source, position);
+                    }
+                }
+                for input in &batch.inputs {
+                    self.fold(turn, input);
+                }
+                turn.commit.inputs.extend(batch.inputs);
+            }
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, turn: &mut Turn, config: &CoreConfig) {
+        if self.watch.config() != config || self.watch.orgs().next().is_none() {
+            let input = Input::Configure(Box::new(config.clone()));
+            self.fold(turn, &input);
+            turn.commit.inputs.push(input);
+        }
+    }
+
+    fn fold(&mut self, turn: &mut Turn, input: &Input) {
+        self.watch.handle(input);
+        while let Some(action) = self.watch.poll_action() {
+            turn.commit.outbox.extend(self.sinks.iter().map(|sink| (sink.clone(), action.clone())));
+        }
+    }
+
+    fn finish_turn(&mut self, mut turn: Turn) -> Result<(), PumpError> {
+        turn.commit.positions = turn.positions.into_iter().collect();
+        let has_actions = !turn.commit.outbox.is_empty();
+        if turn.backlog {
+            fault::point("backlog");
+        }
+        let began = clock::monotonic();
+        let committed = self.store.commit(&turn.commit);
+        if let Err(error) = &committed {
+            self.condition.failing(&error.to_string());
+        }
+        committed?;
+        self.condition.ok();
+        fault::point("committed");
+        Metric::Commits.counter(&[]).increment(1);
+        Metric::CommitDuration.histogram(&[]).record(began.elapsed().as_secs_f64());
+        self.since_snapshot += turn.commit.inputs.len() as u64;
+        self.publisher.publish(&self.watch);
+        for received in turn.received {
+            Metric::VisibleDelay.histogram(&[]).record(received.elapsed().as_secs_f64());
+        }
+        if has_actions {
+            self.wake.notify_waiters();
+        }
+        Ok(())
+    }
+
+    async fn snapshot_if_due(&mut self) -> Result<(), PumpError> {
+        let is_due = self.since_snapshot >= SNAPSHOT_INPUTS
+            || (self.since_snapshot > 0 && self.last_snapshot.elapsed() >= SNAPSHOT_EVERY);
+        let is_writing = self.snapshot_task.as_ref().is_some_and(|task| !task.is_finished());
+        if is_due && !is_writing {
+            self.join_snapshot().await?;
+            self.begin_snapshot().await?;
+        }
+        Ok(())
+    }
+
+    /// Encodes the state here, where it stands still, and writes it in the background.
+    async fn begin_snapshot(&mut self) -> Result<(), PumpError> {
+        self.join_snapshot().await?;
+        let bytes = block_in_place(|| self.watch.snapshot())?;
+        let covers = self.store.journal_head();
+        Metric::SnapshotBytes.gauge(&[]).set(bytes.len() as f64);
+        let store = self.store.clone();
+        self.snapshot_task = Some(tokio::task::spawn_blocking(move || store.write_snapshot(covers, &bytes)));
+        self.since_snapshot = 0;
+        self.last_snapshot = clock::monotonic();
+        Ok(())
+    }
+
+    async fn join_snapshot(&mut self) -> Result<(), PumpError> {
+        if let Some(task) = self.snapshot_task.take() {
+            match task.await {
+                Ok(written) => written?,
+                Err(error) => tracing::error!(%error, "the snapshot task ended abnormally"),
+            }
+            Metric::Snapshots.counter(&[]).increment(1);
+        }
+        Ok(())
+    }
+}
+

@@ -1,0 +1,96 @@
+//! What a whole log came to: the document of `replay --json` (design, section 8).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Incident;
+use crate::attempt::Verdict;
+use crate::event::{Credential, Kind, Outcome, Reason, Reject};
+use crate::watch::Watch;
+
+/// One row of counts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Count {
+    /// What it is about.
+    pub kind: Kind,
+    /// With what.
+    pub credential: Credential,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why not.
+    pub reason: Reason,
+    /// How many.
+    pub n: u64,
+}
+
+/// The document. Records in = `events` + `duplicates` + the sum of `rejected`; `late` is part of `events`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Distinct events accepted.
+    pub events: u64,
+    /// Records that became no event, by reason.
+    pub rejected: BTreeMap<Reject, u64>,
+    /// Records seen before.
+    pub duplicates: u64,
+    /// Events that the watermark had passed.
+    pub late: u64,
+    /// Attempts by verdict; those under way at the end are closed.
+    pub attempts: BTreeMap<Verdict, u64>,
+    /// Events by meaning.
+    pub counts: Vec<Count>,
+    /// Incidents, oldest first.
+    pub incidents: Vec<Incident>,
+    /// How long it took, in milliseconds of the host's clock.
+    pub wall_ms: u64,
+    /// Inputs of the core that this replay did not have.
+    pub inputs_missing: Vec<String>,
+    /// The hash of the incident actions; two runs that told people the same have the same.
+    pub digest: String,
+}
+
+impl Report {
+    /// The report of a core that has taken its last input.
+    pub fn of(watch: &Watch, wall_ms: u64, inputs_missing: Vec<String>) -> Self {
+        let mut report = Self {
+            events: 0,
+            rejected: BTreeMap::new(),
+            duplicates: 0,
+            late: 0,
+            attempts: BTreeMap::new(),
+            counts: Vec::new(),
+            incidents: Vec::new(),
+            wall_ms,
+            inputs_missing,
+            digest: watch.digest().hex(),
+        };
+        let mut by_meaning = BTreeMap::new();
+        for org in watch.orgs() {
+            let counts = org.counts();
+            report.events += counts.events_total();
+            report.duplicates += counts.duplicates;
+            report.late += counts.late;
+            counts.rejected.iter().for_each(|(reason, n)| *report.rejected.entry(*reason).or_default() += n);
+            counts.attempts.iter().for_each(|(verdict, n)| *report.attempts.entry(*verdict).or_default() += n);
+            counts.events.iter().for_each(|(meaning, n)| *by_meaning.entry(*meaning).or_default() += n);
+            report.incidents.extend(org.incidents());
+        }
+        report.incidents.sort_by(|a, b| a.opened_at.cmp(&b.opened_at).then_with(|| a.key.cmp(&b.key)));
+        report.counts = by_meaning
+            .into_iter()
+            .map(|(meaning, n)| Count {
+                kind: meaning.kind,
+                credential: meaning.credential,
+                outcome: meaning.outcome,
+                reason: meaning.reason,
+                n,
+            })
+            .collect();
+        report
+    }
+
+    /// Records that went in.
+    pub fn records(&self) -> u64 {
+        self.events + self.duplicates + self.rejected.values().sum::<u64>()
+    }
+}
