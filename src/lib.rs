@@ -11,12 +11,15 @@
 //!          └──────────────────── pure: no clock, no I/O ──────────┘
 //! ```
 
+pub mod act;
 pub mod action;
 pub mod cli;
 pub mod clock;
 pub mod event;
+pub mod fault;
 pub mod http;
 pub mod input;
 pub mod secret;
 pub mod source;
+pub mod store;
 pub mod telemetry;
