@@ -16,4 +16,5 @@ pub use identity::{EventId, Flow, Org, Person, SourceName};
 pub use posture::{DeviceSignals, PostureCheck, PostureSource};
 pub use reject::Reject;
 pub use timestamp::{Span, Timestamp};
+pub(crate) use vocabulary::vocabulary;
 pub use vocabulary::{Credential, Kind, Outcome, Platform, Reason};

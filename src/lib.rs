@@ -11,17 +11,20 @@
 //!          └──────────────────── pure: no clock, no I/O ──────────┘
 //! ```
 
+pub mod act;
 pub mod action;
 pub mod attempt;
 pub mod cli;
 pub mod clock;
 pub mod event;
+pub mod fault;
 pub mod http;
 pub mod incident;
 pub mod input;
 pub mod judge;
 pub mod secret;
 pub mod source;
+pub mod store;
 pub mod telemetry;
 pub mod watch;
 pub mod window;

@@ -26,7 +26,7 @@ macro_rules! vocabulary {
         }
     };
 }
-pub(super) use vocabulary;
+pub(crate) use vocabulary;
 
 vocabulary! {
     /// What an event is about.

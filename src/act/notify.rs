@@ -1,0 +1,3 @@
+//! Systems that tell people about incidents: one file per system, with its configuration.
+
+pub mod servicenow;

@@ -1,0 +1,261 @@
+//! One sink's worker: outbox row in, telling carried out and recorded, or held back with a reason.
+//!
+//! One request is in flight at a time. A failure of one incident holds up that incident; a failure of the sink holds
+//! up the sink. A crash between telling and recording repeats the telling, which every integration makes harmless.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smol_str::SmolStr;
+use tokio::sync::{Notify, watch};
+
+use super::ledger::Ledger;
+use super::queue::{self, Job};
+use super::retry::{Backoff, Class, Failure, Scope};
+use super::{Done, Sink};
+use crate::store::Store;
+use crate::telemetry::condition::Condition;
+use crate::telemetry::metric::Metric;
+use crate::{clock, fault};
+
+/// How long a worker goes on after it was told to stop; then it drops what is in flight, which the next start settles.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// The longest time between two looks at the outbox.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Outbox rows read at a time.
+const ROWS: usize = 256;
+
+/// Incidents with a delay of their own; beyond it all are tried again.
+const HELD: usize = 10_000;
+
+/// Something that is not tried before an instant.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    backoff: Backoff,
+    until: Option<Instant>,
+}
+
+impl Held {
+    fn hold(&mut self, asked: Option<Duration>) {
+        self.until = Some(clock::monotonic() + self.backoff.next(asked));
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+}
+
+/// The worker of one sink.
+#[derive(Debug)]
+pub(super) struct Worker {
+    name: String,
+    sink: Sink,
+    ledger: Ledger,
+    condition: Condition,
+    reached: bool,
+    whole: Held,
+    incidents: BTreeMap<SmolStr, Held>,
+}
+
+/// What one turn came to.
+enum Turn {
+    /// Something was done; look again.
+    Worked,
+    /// Nothing is due before this instant, or at all.
+    Idle(Option<Instant>),
+}
+
+impl Worker {
+    pub(super) fn new(name: String, sink: Sink, store: Arc<Store>, condition: Condition) -> Self {
+        let ledger = Ledger::new(store, &name);
+        let (whole, incidents) = (Held::default(), BTreeMap::new());
+        Self { name, sink, ledger, condition, reached: false, whole, incidents }
+    }
+
+    /// Works until told to stop.
+    pub(super) async fn run(mut self, wake: Arc<Notify>, mut shutdown: watch::Receiver<bool>) {
+        let mut stop = shutdown.clone();
+        let drained = async {
+            // An error means that the other side is gone: as good as a stop.
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::pin!(drained);
+        loop {
+            // Registered before the look, so that a commit after the look is not missed.
+            let woken = wake.notified();
+            // Read before the look too, so that what was committed before the stop is still seen.
+            let stopping = *shutdown.borrow() || shutdown.has_changed().is_err();
+            let turn = tokio::select! {
+                turn = self.turn() => turn,
+                () = &mut drained => break,
+            };
+            let Turn::Idle(until) = turn else { continue };
+            if stopping {
+                break;
+            }
+            let wait = until.map_or(LOOK, |until| until.saturating_duration_since(clock::monotonic()).min(LOOK));
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep(wait) => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+        tracing::debug!(sink = self.name, "sink worker ended");
+    }
+
+    async fn turn(&mut self) -> Turn {
+        if !self.whole.is_due(clock::monotonic()) {
+            return Turn::Idle(self.whole.until);
+        }
+        match self.next_job().await {
+            Ok(Ok(job)) => {
+                self.carry_out(job).await;
+                Turn::Worked
+            }
+            Ok(Err(_)) if !self.reached => {
+                let probed = self.sink.probe().await;
+                self.reached = probed.is_ok();
+                match probed {
+                    Ok(()) => self.well(),
+                    Err(failure) => {
+                        self.whole.hold(failure.wait);
+                        self.ill(&failure);
+                    }
+                }
+                Turn::Worked
+            }
+            Ok(Err(until)) => Turn::Idle(until),
+            Err(failure) => {
+                self.whole.hold(failure.wait);
+                self.ill(&failure);
+                Turn::Idle(self.whole.until)
+            }
+        }
+    }
+
+    /// The first job that is due, else when the first will be.
+    async fn next_job(&mut self) -> Result<Result<Job, Option<Instant>>, Failure> {
+        let count = self.ledger.blocking(|store, sink| store.count(sink)).await?;
+        Metric::OutboxRows.gauge(&[&self.name]).set(count as f64);
+        let now = clock::monotonic();
+        let (mut after, mut seen, mut first) = (0, BTreeSet::new(), None::<Instant>);
+        loop {
+            let rows = self.ledger.blocking(move |store, sink| store.pending(sink, after, ROWS)).await?;
+            let Some((last, _)) = rows.last() else { return Ok(Err(first)) };
+            after = *last;
+            for job in queue::jobs(rows) {
+                // An incident whose first job waits has nothing else that may go before it.
+                if !seen.insert(job.key().clone()) {
+                    continue;
+                }
+                match self.incidents.get(job.key()) {
+                    Some(held) if !held.is_due(now) => first = first.into_iter().chain(held.until).min(),
+                    Some(_) | None => return Ok(Ok(job)),
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, job: Job) {
+        fault::point("commit_action");
+        let told = self.sink.tell(&job.action, &self.ledger).await;
+        let told = match told {
+            Ok(done) => {
+                fault::point("action_record");
+                self.record(&job, done).await
+            }
+            Err(failure) => Err(failure),
+        };
+        match told {
+            Ok(()) => {
+                self.reached = true;
+                self.whole = Held::default();
+                self.incidents.remove(job.key());
+                self.well();
+            }
+            Err(failure) => self.failed(&job, failure).await,
+        }
+    }
+
+    async fn record(&self, job: &Job, done: Done) -> Result<(), Failure> {
+        let Done { entry, result } = done;
+        let (sequences, key) = (job.sequences.clone(), job.key().clone());
+        let number = entry.number.clone().unwrap_or_default();
+        let complete = move |store: &Store, sink: &str| store.complete(sink, &sequences, Some((&key, &entry)));
+        self.ledger.blocking(complete).await?;
+        let (step, revision) = (job.action.step.as_str(), job.action.revision);
+        Metric::SinkActions.counter(&[&self.name, step, result.as_str()]).increment(1);
+        let incident = job.key().as_str();
+        tracing::info!(sink = self.name, incident, step, revision, result = result.as_str(), number, "incident told");
+        Ok(())
+    }
+
+    async fn failed(&mut self, job: &Job, failure: Failure) {
+        let (incident, step) = (job.key().as_str(), job.action.step.as_str());
+        tracing::debug!(sink = self.name, incident, step, reason = failure.reason.as_str(), "telling failed");
+        match failure.class {
+            Class::GiveUp => self.give_up(job, &failure).await,
+            Class::Retry | Class::FixConfiguration => {
+                Metric::SinkRetries.counter(&[&self.name, failure.reason.as_str()]).increment(1);
+                match failure.scope {
+                    Scope::Sink => self.whole.hold(failure.wait),
+                    Scope::Incident => {
+                        if self.incidents.len() >= HELD {
+                            self.incidents.clear();
+                        }
+                        self.incidents.entry(job.key().clone()).or_default().hold(failure.wait);
+                    }
+                }
+                self.ill(&failure);
+            }
+        }
+    }
+
+    async fn give_up(&mut self, job: &Job, failure: &Failure) {
+        let (sequences, reason, detail) = (job.sequences.clone(), failure.reason.as_str(), failure.detail.clone());
+        let given_up = self.ledger.blocking(move |store, sink| store.give_up(sink, &sequences, reason, &detail)).await;
+        if let Err(failure) = given_up {
+            self.whole.hold(failure.wait);
+            self.ill(&failure);
+            return;
+        }
+        self.incidents.remove(job.key());
+        let (incident, step) = (job.key().as_str(), job.action.step.as_str());
+        Metric::SinkActions.counter(&[&self.name, step, "dead_letter"]).increment(1);
+        let detail = &failure.detail;
+        tracing::error!(sink = self.name, incident, step, reason, detail, "action given up; it is a dead letter now");
+        self.condition.failing(&format!("{detail}; the action is a dead letter (`authwatch state dead-letters`)"));
+    }
+
+    /// The last thing went well; what the sink itself holds against it still counts.
+    fn well(&self) {
+        match self.sink.trouble() {
+            None => {
+                if self.condition.ok() {
+                    tracing::info!(sink = self.name, "sink is well");
+                }
+            }
+            Some(trouble) => {
+                if self.condition.failing(&trouble) {
+                    tracing::warn!(sink = self.name, trouble, "sink works, but not as it should");
+                }
+            }
+        }
+    }
+
+    /// Something failed: said once, until it changes.
+    fn ill(&self, failure: &Failure) {
+        if !self.condition.failing(&failure.detail) {
+            return;
+        }
+        let (reason, detail) = (failure.reason.as_str(), &failure.detail);
+        match failure.class {
+            Class::FixConfiguration => tracing::error!(sink = self.name, reason, detail, "sink needs a change"),
+            Class::Retry | Class::GiveUp => tracing::warn!(sink = self.name, reason, detail, "sink failed"),
+        }
+    }
+}
