@@ -31,6 +31,33 @@ pub fn point(name: &str) {
     }
 }
 
+/// Whether this is the deliberately broken build that stores a position before what its records caused.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub fn breaks_commit_order() -> bool {
+    false
+}
+
+/// Whether this is the deliberately broken build that stores a position before what its records caused:
+/// `AUTHWATCH_FAULT_ORDER=position-first`.
+#[cfg(feature = "fault-injection")]
+pub fn breaks_commit_order() -> bool {
+    std::env::var("AUTHWATCH_FAULT_ORDER").is_ok_and(|order| order == "position-first")
+}
+
+/// After how many inputs a snapshot is due.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub fn snapshot_inputs(usual: u64) -> u64 {
+    usual
+}
+
+/// After how many inputs a snapshot is due: `AUTHWATCH_SNAPSHOT_INPUTS`, so that a short run meets many.
+#[cfg(feature = "fault-injection")]
+pub fn snapshot_inputs(usual: u64) -> u64 {
+    std::env::var("AUTHWATCH_SNAPSHOT_INPUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 /// `name:count`, or `name` alone for the first passage.
 #[cfg(feature = "fault-injection")]
 fn parse(text: &str) -> Option<(String, u64)> {

@@ -82,7 +82,7 @@ pub fn recover(store: &Store) -> Result<(Watch, BTreeMap<SourceName, Position>),
         Some((covers, bytes)) => (Watch::restore(bytes)?, covers + 1),
         None => (Watch::new(), 0),
     };
-    for row in store.journal_from(next) {
+    for row in store.journal_from(next)? {
         let (_, inputs) = row?;
         inputs.iter().for_each(|input| watch.handle(input));
         while watch.poll_action().is_some() {}
@@ -210,7 +210,7 @@ impl Pump {
     }
 
     async fn snapshot_if_due(&mut self) -> Result<(), PumpError> {
-        let is_due = self.since_snapshot >= SNAPSHOT_INPUTS
+        let is_due = self.since_snapshot >= fault::snapshot_inputs(SNAPSHOT_INPUTS)
             || (self.since_snapshot > 0 && self.last_snapshot.elapsed() >= SNAPSHOT_EVERY);
         let is_writing = self.snapshot_task.as_ref().is_some_and(|task| !task.is_finished());
         if is_due && !is_writing {
@@ -224,7 +224,7 @@ impl Pump {
     async fn begin_snapshot(&mut self) -> Result<(), PumpError> {
         self.join_snapshot().await?;
         let bytes = block_in_place(|| self.watch.snapshot())?;
-        let covers = self.store.journal_head();
+        let covers = self.store.journal_last()?;
         Metric::SnapshotBytes.gauge(&[]).set(bytes.len() as f64);
         let store = self.store.clone();
         self.snapshot_task = Some(tokio::task::spawn_blocking(move || store.write_snapshot(covers, &bytes)));
