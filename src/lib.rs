@@ -14,6 +14,7 @@
 pub mod action;
 pub mod cli;
 pub mod clock;
+pub mod duration;
 pub mod event;
 pub mod http;
 pub mod input;
