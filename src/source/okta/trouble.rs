@@ -125,9 +125,10 @@ impl Trouble {
     pub(super) fn patience(&self) -> Patience {
         match self {
             Self::Secret(_) | Self::MalformedSecret | Self::TokenRefused(_) | Self::Forbidden(_) => Patience::Token,
-            Self::BadRequest(_) | Self::Redirected | Self::Status(_) | Self::ForeignLink(_) => Patience::Operator,
+            Self::BadRequest(_) | Self::Redirected | Self::ForeignLink(_) => Patience::Operator,
             Self::RateLimited { .. } => Patience::RateLimit,
             Self::CursorRefused(_)
+            | Self::Status(_)
             | Self::Server(_)
             | Self::TimedOut
             | Self::Unreachable
