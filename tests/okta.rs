@@ -1,6 +1,9 @@
 //! The Okta source against a scripted stand-in over real HTTP: every page once, and every trouble met as it should be.
 
+#![expect(clippy::expect_used, reason = "helpers of tests, which may fail")]
+
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -79,7 +82,8 @@ impl Reply {
     }
 
     fn bytes(&self, base: &str) -> Vec<u8> {
-        let mut head = format!("HTTP/1.1 {} x\r\nConnection: close\r\nContent-Length: {}\r\n", self.status, self.body.len());
+        let mut head =
+            format!("HTTP/1.1 {} x\r\nConnection: close\r\nContent-Length: {}\r\n", self.status, self.body.len());
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {}\r\n", value.replace("{base}", base)));
         }
@@ -482,6 +486,26 @@ async fn broken_compression_is_discarded() {
     discards(good().header("Content-Encoding", "gzip"), "broken_off", "broke off").await;
 }
 
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body).expect("compresses");
+    encoder.finish().expect("compresses")
+}
+
+#[tokio::test]
+async fn a_compressed_page_is_read_and_one_that_grows_without_bound_is_discarded() {
+    let mut page = Reply::page(&["z"], "{base}/api/v1/logs?after=1").header("Content-Encoding", "gzip");
+    page.body = gzip(&page.body);
+    let okta = StandIn::start(vec![page]).await;
+    let mut source = Running::start(&okta, None);
+    assert_eq!(uuids(&source.batch().await), ["z"]);
+    source.stop().await;
+
+    let mut bomb = good().header("Content-Encoding", "gzip");
+    bomb.body = gzip(&vec![b' '; (64 << 20) + 1]);
+    discards(bomb, "too_large", "the page is too large").await;
+}
+
 #[tokio::test]
 async fn a_web_page_with_status_200_is_discarded() {
     let page = good().without("Content-Type").header("Content-Type", "text/html; charset=utf-8");
@@ -587,7 +611,11 @@ async fn a_refused_query_of_our_own_is_no_gap() {
 async fn a_position_of_another_address_or_kind_is_a_gap_and_never_asked() {
     let elsewhere = StandIn::start(vec![Reply::page(&["stolen"], "{base}/x")]).await;
     for (position, cause, since) in [
-        (at(&elsewhere.base(), "1", Some("2026-07-28T07:59:50.000Z")), "other_origin", "since=2026-07-28T07%3A54%3A50.000Z"),
+        (
+            at(&elsewhere.base(), "1", Some("2026-07-28T07:59:50.000Z")),
+            "other_origin",
+            "since=2026-07-28T07%3A54%3A50.000Z",
+        ),
         (Position::Okta { next: "no address".into(), newest: None }, "bad_position", "since="),
         (Position::File { files_done: 1, records_done: 2 }, "bad_position", "since="),
     ] {

@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use reqwest::Client;
 use tokio::sync::{mpsc, watch};
-use url::Url;
 
 use self::budget::Budget;
 use self::page::{Asker, Head, Page};
+use self::place::{Gap, Place};
 use self::trouble::Patience;
 use super::{Batch, Environment, Position, ReadPage};
 use crate::event::{SourceName, Span, Timestamp};
@@ -40,13 +40,11 @@ mod budget;
 mod config;
 mod link;
 mod page;
+mod place;
 mod trouble;
 
 pub use self::config::{Auth, Config};
 pub use self::trouble::{Timing, Trouble};
-
-/// Events that claim to be later than the server's clock by more than this do not become the newest one seen.
-const FUTURE: Span = Span::minutes(5);
 
 /// From the how-manieth trouble in a row a passing one is reported, where the source delivered before.
 const WORTH_REPORTING: u32 = 3;
@@ -61,11 +59,7 @@ pub struct Okta {
     timing: Timing,
     client: Client,
     budget: Budget,
-    cursor: Cursor,
-    /// The newest `published` seen, for a restart without a usable link.
-    newest: Option<Timestamp>,
-    /// The last time that is known to be read: the newest stored event, then the server's `Date`.
-    spoken: Option<Timestamp>,
+    place: Place,
     /// The server's clock minus the host's, once a reply had a `Date`.
     clock_ahead: Span,
     token: Option<Secret>,
@@ -76,15 +70,6 @@ pub struct Okta {
     delivered: bool,
     poll_interval: Duration,
     waited: BTreeMap<&'static str, Duration>,
-}
-
-/// Where to ask next.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Cursor {
-    /// From a point in time; `None` until it is worked out.
-    Since(Option<Timestamp>),
-    /// The server's own link.
-    Link(Url),
 }
 
 /// A pause and its cause.
@@ -111,7 +96,8 @@ impl Okta {
         let client = crate::http::client(duration::to_std(config.timeout))?;
         let poll_interval = duration::to_std(config.poll_interval);
         let budget = Budget::new(config.rate_share, poll_interval, clock::monotonic());
-        let mut okta = Self {
+        let (place, gap) = Place::resume(position, &config.url);
+        let okta = Self {
             config,
             name,
             read,
@@ -120,9 +106,7 @@ impl Okta {
             timing: Timing::default(),
             client,
             budget,
-            cursor: Cursor::Since(None),
-            newest: None,
-            spoken: None,
+            place,
             clock_ahead: Span(0),
             token: None,
             troubles: 0,
@@ -131,7 +115,9 @@ impl Okta {
             poll_interval,
             waited: BTreeMap::new(),
         };
-        okta.resume(position);
+        if let Some(gap) = gap {
+            okta.report_gap(gap);
+        }
         Metric::SourcePollInterval.gauge(&[okta.name.as_str()]).set(poll_interval);
         Ok(okta)
     }
@@ -183,7 +169,7 @@ impl Okta {
     }
 
     async fn ask(&mut self) -> Result<Page, Trouble> {
-        let url = self.url();
+        let url = self.place.url(&self.config, self.server_now());
         let token = match self.token.take() {
             Some(token) => token,
             None => self.read_token().map_err(Trouble::Secret)?,
@@ -194,51 +180,12 @@ impl Okta {
             source: &self.name,
             read: &self.read,
             home: &self.config.url,
-            from_link: matches!(self.cursor, Cursor::Link(_)),
+            from_link: self.place.is_link(),
             clock_ahead: self.clock_ahead,
         };
         let (head, page) = asker.ask(url).await;
         self.learn(head);
         page
-    }
-
-    /// Takes the stored position, or says why it cannot be used.
-    fn resume(&mut self, position: Option<Position>) {
-        match position {
-            None => {}
-            Some(Position::Okta { next, newest }) => {
-                self.newest = newest;
-                self.spoken = newest;
-                match Url::parse(&next) {
-                    Ok(next) if page::same_origin(&next, &self.config.url) => self.cursor = Cursor::Link(next),
-                    Ok(_) => self.gap("other_origin", "the stored position belongs to another address than `url`"),
-                    Err(_) => self.gap("bad_position", "the stored position is no address"),
-                }
-            }
-            Some(Position::File { .. }) => self.gap("bad_position", "the stored position belongs to a file source"),
-        }
-    }
-
-    /// The address to ask now.
-    fn url(&mut self) -> Url {
-        let since = match &self.cursor {
-            Cursor::Link(link) => return link.clone(),
-            Cursor::Since(Some(since)) => *since,
-            Cursor::Since(None) => {
-                let now = self.server_now();
-                let wanted = self.newest.map_or(now - self.config.start, |newest| newest - self.config.overlap);
-                let since = wanted.max(now - Config::reach());
-                self.cursor = Cursor::Since(Some(since));
-                since
-            }
-        };
-        let mut url = self.config.url.clone();
-        url.set_path(&format!("{}/api/v1/logs", self.config.url.path().trim_end_matches('/')));
-        url.query_pairs_mut()
-            .append_pair("since", &since.to_string())
-            .append_pair("sortOrder", "ASCENDING")
-            .append_pair("limit", &self.config.limit.to_string());
-        url
     }
 
     /// Learns from any reply: the server's clock and its limit.
@@ -277,41 +224,26 @@ impl Okta {
     /// Turns a page into a batch, moves on, and says how long to pause.
     fn accept(&mut self, page: Page) -> (Batch, Wait) {
         let now = page.date.unwrap_or_else(|| self.server_now());
-        let backlog = page.records >= self.limit_in_force();
-        self.note_retention(now);
-        self.restarts = if matches!(self.cursor, Cursor::Link(_)) { 0 } else { self.restarts };
-        self.newest = self.newest.max(newest(&page.inputs, now + FUTURE));
+        let backlog = page.records >= self.place.page_size(&self.config);
+        if self.place.is_link() {
+            self.restarts = 0;
+        }
+        if let Some(gap) = self.place.advance(page.next, &page.inputs, now) {
+            self.report_gap(gap);
+        }
         self.report_page(page.records);
 
+        let source = &self.name;
         let mut inputs = Vec::with_capacity(page.inputs.len() + 2);
-        inputs.push(Input::Progress { source: self.name.clone(), now: Some(now), caught_up: false });
+        inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: false });
         inputs.extend(page.inputs);
         if !backlog {
-            inputs.push(Input::Progress { source: self.name.clone(), now: Some(now), caught_up: true });
+            inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: true });
         }
-        let position = Some(Position::Okta { next: page.next.to_string(), newest: self.newest });
-        self.cursor = Cursor::Link(page.next);
+        let position = self.place.position();
+        let batch = Batch { source: source.clone(), inputs, position, received: page.received, backlog };
         let length = if backlog { Duration::ZERO } else { self.poll_interval };
-        let batch = Batch { source: self.name.clone(), inputs, position, received: page.received, backlog };
         (batch, Wait { cause: "poll", length })
-    }
-
-    /// The page size that the address asks for: a link keeps the one that it was made with.
-    fn limit_in_force(&self) -> usize {
-        let in_link = match &self.cursor {
-            Cursor::Link(link) => link.query_pairs().find(|(key, _)| key == "limit"),
-            Cursor::Since(_) => None,
-        };
-        let in_link = in_link.and_then(|(_, value)| value.parse().ok()).filter(|limit| *limit > 0);
-        in_link.unwrap_or(self.config.limit as usize)
-    }
-
-    /// A silence longer than Okta keeps its log is a gap, whatever the link still gives.
-    fn note_retention(&mut self, now: Timestamp) {
-        if self.spoken.is_some_and(|spoken| now - spoken > config::RETENTION) {
-            self.gap("retention", "nothing was read for longer than Okta keeps its log (90 days)");
-        }
-        self.spoken = Some(now);
     }
 
     fn report_page(&mut self, records: usize) {
@@ -336,14 +268,11 @@ impl Okta {
         }
         if matches!(trouble, Trouble::CursorRefused(_)) {
             self.restarts = self.restarts.saturating_add(1);
-            self.gap(
-                "cursor_refused",
-                "the stored position is no longer accepted; reading again from the newest event",
-            );
+            self.report_gap(Gap::CursorRefused);
         }
         if matches!(trouble, Trouble::CursorRefused(_) | Trouble::BadRequest(_)) {
             // Worked out anew, since the server's clock is known by now.
-            self.cursor = Cursor::Since(None);
+            self.place.give_up_link();
         }
         let nth = self.troubles.max(self.restarts);
         let length = self.timing.wait(trouble, nth, rand::random());
@@ -372,9 +301,9 @@ impl Okta {
         }
     }
 
-    fn gap(&self, cause: &'static str, message: &'static str) {
-        Metric::SourceGaps.counter(&[self.name.as_str(), cause]).increment(1);
-        tracing::warn!(source = %self.name, cause, "events may be missing: {message}");
+    fn report_gap(&self, gap: Gap) {
+        Metric::SourceGaps.counter(&[self.name.as_str(), gap.label()]).increment(1);
+        tracing::warn!(source = %self.name, cause = gap.label(), "events may be missing: {}", gap.message());
     }
 
     fn read_token(&self) -> Result<Secret, SecretError> {
@@ -417,13 +346,4 @@ impl Okta {
     fn server_now(&self) -> Timestamp {
         clock::now() + self.clock_ahead
     }
-}
-
-/// The newest `published` that is not after `most`.
-fn newest(inputs: &[Input], most: Timestamp) -> Option<Timestamp> {
-    let published = inputs.iter().filter_map(|input| match input {
-        Input::Event { event, .. } => Some(event.published),
-        Input::Configure(_) | Input::Reject { .. } | Input::Progress { .. } => None,
-    });
-    published.filter(|published| *published <= most).max()
 }

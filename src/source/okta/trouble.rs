@@ -265,4 +265,17 @@ mod tests {
         let expect = "Okta refused the API token (E0000011) (make a new one; tokens die after 30 days without use or with their owner's account)";
         assert_eq!(trouble.to_string(), expect);
     }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_in_time_is_told_apart_from_one_that_is_not_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let url = format!("http://{}", listener.local_addr().expect("has an address"));
+        let client = crate::http::client(Duration::from_millis(50)).expect("builds");
+        let error = client.get(&url).send().await.expect_err("nobody answers");
+        assert_eq!(Trouble::transport(&error).label(), "timed_out");
+        drop(listener);
+        let client = crate::http::client(Duration::from_secs(10)).expect("builds");
+        let error = client.get(&url).send().await.expect_err("nobody is there");
+        assert_eq!(Trouble::transport(&error).label(), "unreachable");
+    }
 }
