@@ -16,6 +16,7 @@ pub mod action;
 pub mod attempt;
 pub mod cli;
 pub mod clock;
+pub mod duration;
 pub mod event;
 pub mod fault;
 pub mod http;

@@ -3,10 +3,79 @@
 //! A source fetches, decodes and classifies, and hands the pump [`Batch`]es in order. It never commits: a position is
 //! stored in the same transaction as everything its records caused (invariant 3), and a restart begins there.
 
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{SourceName, Timestamp};
+use crate::event::{AuthEvent, Reject, SourceName, Timestamp};
 use crate::input::Input;
+
+pub mod file;
+pub mod okta;
+
+/// Reads one page of a source: calls back once for each record, in order, and returns how many there were. Where the
+/// page is cut off or no page at all it is an error that says why, and what was called back counts for nothing.
+pub type ReadPage =
+    Arc<dyn Fn(&[u8], &mut dyn FnMut(Result<AuthEvent, Reject>)) -> Result<usize, String> + Send + Sync>;
+
+/// Reads one record of a file: calls back for each event in it; an envelope can hold several.
+pub type ReadRecord = Arc<dyn Fn(&[u8], &mut dyn FnMut(Result<AuthEvent, Reject>)) + Send + Sync>;
+
+/// Looks up an environment variable, so that nothing here reads the process's own.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// One element of `sources:` in the configuration, under the key of its kind.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Config {
+    /// An Okta org's System Log, over its API.
+    Okta(Box<okta::Config>),
+    /// Files of records, read once.
+    File(file::Config),
+    /// Topics of Kafka; accepted, not built yet.
+    Kafka(Unbuilt),
+}
+
+/// The section of a part that is not built yet: any shape is accepted, nothing of it is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(from = "IgnoredAny")]
+pub struct Unbuilt;
+
+impl From<IgnoredAny> for Unbuilt {
+    fn from(_: IgnoredAny) -> Self {
+        Self
+    }
+}
+
+impl Config {
+    /// The key in the configuration, and the first part of the source's name.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Okta(_) => "okta",
+            Self::File(_) => "file",
+            Self::Kafka(_) => "kafka",
+        }
+    }
+
+    /// The org's label, where the section has its own.
+    pub fn org(&self) -> Option<&str> {
+        match self {
+            Self::Okta(config) => config.org.as_deref(),
+            Self::File(config) => config.org.as_deref(),
+            Self::Kafka(Unbuilt) => None,
+        }
+    }
+
+    /// The keys in use whose part is not built yet, below `sources`; the loader warns once for each.
+    pub fn unbuilt(&self) -> Vec<&'static str> {
+        match self {
+            Self::Okta(config) => config.unbuilt(),
+            Self::File(_) => Vec::new(),
+            Self::Kafka(Unbuilt) => vec!["kafka"],
+        }
+    }
+}
 
 /// How far a source has been read; durable, opaque to all but the source itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,4 +109,36 @@ pub struct Batch {
     pub received: std::time::Instant,
     /// Whether more is waiting: the page was full.
     pub backlog: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Config, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_kind_of_source_is_read_under_its_key() {
+        let okta = r#"{"okta": {"url": "https://acme.okta.com", "auth": {"ssws": {"env": "T"}}, "policies": true, "org": "beta"}}"#;
+        let file = r#"{"file": {"paths": ["a.ndjson"]}}"#;
+        let kafka = r#"{"kafka": {"brokers": ["127.0.0.1:9092"], "topics": [], "anything": {"goes": 1}}}"#;
+        for (json, kind, org, unbuilt) in [
+            (okta, "okta", Some("beta"), vec!["policies"]),
+            (file, "file", None, vec![]),
+            (kafka, "kafka", None, vec!["kafka"]),
+        ] {
+            let config = read(json).expect(json);
+            assert_eq!((config.kind(), config.org(), config.unbuilt()), (kind, org, unbuilt), "{json}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_or_key_is_refused_by_name() {
+        let error = read(r#"{"okat": {}}"#).expect_err("no such kind");
+        assert!(error.contains("unknown variant `okat`, expected one of `okta`, `file`, `kafka`"), "{error}");
+        let error = read(r#"{"file": {"path": "a"}}"#).expect_err("no such key");
+        assert!(error.contains("unknown field `path`, expected `paths` or `org`"), "{error}");
+    }
 }

@@ -1,0 +1,349 @@
+//! The Okta System Log, tailed over `GET /api/v1/logs`.
+//!
+//! Needs an API token whose owner may read the System Log (a read-only administrator is enough). The first request
+//! asks from a point in time, ascending and without `until`, which makes it a polling query: Okta then returns every
+//! event in the order of its storage. After that only the opaque `rel="next"` link is followed, one request in flight.
+//! The link is the position; it is stored by the pump together with what the page caused, never by this file.
+//!
+//! **How it fails.** A page that is cut off, no JSON, or without a next link is discarded whole and asked for again:
+//! asking twice is harmless. A refused token or missing right is reported once and retried slowly, at once with a new
+//! token. A stored link that Okta no longer accepts, or that belongs to another origin, is replaced by a query from the
+//! newest event minus `overlap`, and counted as a gap: events stored late could be missing. The token goes to the
+//! configured origin only. Every wait is bounded, and none is shorter than a second after a trouble.
+//!
+//! **It refuses** to filter on the server (a new event type would never be seen, and the filter is frozen into the
+//! link), to follow redirects, and to split a time range into windows of its own (Okta: "may lead to skipped or
+//! duplicated events").
+//!
+//! Metrics: `authwatch_source_{requests_total, records_total, gaps_total, wait_seconds_total, poll_interval_seconds,
+//! rate_limit, rate_remaining, last_success_timestamp_seconds}`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::Client;
+use tokio::sync::{mpsc, watch};
+
+use self::budget::Budget;
+use self::page::{Asker, Head, Page};
+use self::place::{Gap, Place};
+use self::trouble::Patience;
+use super::{Batch, Environment, Position, ReadPage};
+use crate::event::{SourceName, Span, Timestamp};
+use crate::input::Input;
+use crate::secret::{Secret, SecretError};
+use crate::telemetry::condition::Condition;
+use crate::telemetry::metric::Metric;
+use crate::{clock, duration};
+
+mod budget;
+mod config;
+mod link;
+mod page;
+mod place;
+mod trouble;
+
+pub use self::config::{Auth, Config};
+pub use self::trouble::{Timing, Trouble};
+
+/// After how many troubles in a row a passing one is reported, where the source delivered before.
+const WORTH_REPORTING: u32 = 3;
+
+/// The poller of one org.
+pub struct Okta {
+    config: Config,
+    name: SourceName,
+    read: ReadPage,
+    condition: Condition,
+    environment: Environment,
+    timing: Timing,
+    client: Client,
+    budget: Budget,
+    place: Place,
+    /// The server's clock minus the host's, once a reply had a `Date`.
+    clock_ahead: Span,
+    token: Option<Secret>,
+    /// Troubles since the last page.
+    troubles: u32,
+    /// Restarts since a link was last followed: a server that accepts no link of its own must not be asked in a loop.
+    restarts: u32,
+    delivered: bool,
+    poll_interval: Duration,
+    waited: BTreeMap<&'static str, Duration>,
+}
+
+/// A pause and its cause.
+struct Wait {
+    cause: &'static str,
+    length: Duration,
+}
+
+impl Okta {
+    /// A poller that goes on at `position`, or begins `config.start` ago.
+    ///
+    /// `environment` is asked for the token's variable whenever the token is read; `condition` says how it fares.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be built.
+    pub fn new(
+        config: Config,
+        name: SourceName,
+        position: Option<Position>,
+        read: ReadPage,
+        condition: Condition,
+        environment: Environment,
+    ) -> Result<Self, reqwest::Error> {
+        let client = crate::http::client(duration::to_std(config.timeout))?;
+        let poll_interval = duration::to_std(config.poll_interval);
+        let budget = Budget::new(config.rate_share, poll_interval, clock::monotonic());
+        let (place, gap) = Place::resume(position, &config.url);
+        let okta = Self {
+            config,
+            name,
+            read,
+            condition,
+            environment,
+            timing: Timing::default(),
+            client,
+            budget,
+            place,
+            clock_ahead: Span(0),
+            token: None,
+            troubles: 0,
+            restarts: 0,
+            delivered: false,
+            poll_interval,
+            waited: BTreeMap::new(),
+        };
+        if let Some(gap) = gap {
+            okta.report_gap(gap);
+        }
+        Metric::SourcePollInterval.gauge(&[okta.name.as_str()]).set(poll_interval);
+        Ok(okta)
+    }
+
+    /// The same poller with other waits.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Polls until `shutdown` turns true (or its sender is gone) or nobody takes batches any more.
+    ///
+    /// A batch is sent for every page, an empty one too. Every wait, request and send ends at once on shutdown; what
+    /// was not sent is asked for again after the restart.
+    pub async fn run(mut self, out: mpsc::Sender<Batch>, mut shutdown: watch::Receiver<bool>) {
+        tokio::select! {
+            biased;
+            // An error means that the sender is gone, which ends the daemon all the same.
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = self.poll(&out) => {}
+        }
+    }
+
+    async fn poll(&mut self, out: &mpsc::Sender<Batch>) {
+        loop {
+            while let Err(length) = self.budget.take(clock::monotonic()) {
+                self.pause(Wait { cause: "budget", length }).await;
+            }
+            let wait = match self.ask().await {
+                Ok(page) => {
+                    let (batch, wait) = self.accept(page);
+                    if out.send(batch).await.is_err() {
+                        return;
+                    }
+                    wait
+                }
+                Err(trouble) => {
+                    let wait = self.meet(&trouble);
+                    match trouble.patience() {
+                        Patience::Token => self.pause_for_token(wait).await,
+                        Patience::Operator | Patience::RateLimit | Patience::Passing => self.pause(wait).await,
+                    }
+                    continue;
+                }
+            };
+            self.pause(wait).await;
+        }
+    }
+
+    async fn ask(&mut self) -> Result<Page, Trouble> {
+        let url = self.place.url(&self.config, self.server_now());
+        let token = match self.token.take() {
+            Some(token) => token,
+            None => self.read_token().map_err(Trouble::Secret)?,
+        };
+        let asker = Asker {
+            client: &self.client,
+            token: self.token.insert(token),
+            source: &self.name,
+            read: &self.read,
+            home: &self.config.url,
+            from_link: self.place.is_link(),
+            clock_ahead: self.clock_ahead,
+        };
+        let (head, page) = asker.ask(url).await;
+        self.learn(head);
+        page
+    }
+
+    /// Learns from any reply: the server's clock and its limit.
+    fn learn(&mut self, head: Head) {
+        if let Some(date) = head.date {
+            self.clock_ahead = date - clock::now();
+        }
+        let name = [self.name.as_str()];
+        if let Some(limit) = head.rate.limit.filter(|limit| *limit > 0) {
+            Metric::SourceRateLimit.gauge(&name).set(limit);
+        }
+        if let Some(remaining) = head.rate.remaining {
+            Metric::SourceRateRemaining.gauge(&name).set(remaining);
+        }
+        self.budget.observe(head.rate, self.server_now(), clock::monotonic());
+        self.set_poll_interval();
+    }
+
+    /// The poll interval in force: the configured one, or what the budget allows where that is slower.
+    fn set_poll_interval(&mut self) {
+        let configured = duration::to_std(self.config.poll_interval);
+        let interval = configured.max(self.budget.spacing());
+        if interval == self.poll_interval {
+            return;
+        }
+        self.poll_interval = interval;
+        Metric::SourcePollInterval.gauge(&[self.name.as_str()]).set(interval);
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        if interval > configured {
+            tracing::warn!(source = %self.name, interval_ms, "poll interval raised to stay within `rate_share`");
+        } else {
+            tracing::info!(source = %self.name, interval_ms, "poll interval as configured");
+        }
+    }
+
+    /// Turns a page into a batch, moves on, and says how long to pause.
+    fn accept(&mut self, page: Page) -> (Batch, Wait) {
+        let now = page.date.unwrap_or_else(|| self.server_now());
+        let backlog = page.records >= self.place.page_size(&self.config);
+        if self.place.is_link() {
+            self.restarts = 0;
+        }
+        if let Some(gap) = self.place.advance(page.next, &page.inputs, now) {
+            self.report_gap(gap);
+        }
+        self.report_page(page.records);
+
+        let source = &self.name;
+        let mut inputs = Vec::with_capacity(page.inputs.len() + 2);
+        inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: false });
+        inputs.extend(page.inputs);
+        if !backlog {
+            inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: true });
+        }
+        let position = self.place.position();
+        let batch = Batch { source: source.clone(), inputs, position, received: page.received, backlog };
+        let length = if backlog { Duration::ZERO } else { self.poll_interval };
+        (batch, Wait { cause: "poll", length })
+    }
+
+    fn report_page(&mut self, records: usize) {
+        let name = self.name.as_str();
+        Metric::SourceRequests.counter(&[name, "ok"]).increment(1);
+        Metric::SourceRecords.counter(&[name]).increment(records as u64);
+        Metric::SourceLastSuccess.gauge(&[name]).set(clock::now().0 as f64 / 1_000.0);
+        self.troubles = 0;
+        self.delivered = true;
+        if self.condition.ok() {
+            tracing::info!(source = %self.name, "source delivers");
+        }
+    }
+
+    /// Counts and reports a trouble, prepares the next try, and says how long to wait for it.
+    fn meet(&mut self, trouble: &Trouble) -> Wait {
+        self.troubles = self.troubles.saturating_add(1);
+        Metric::SourceRequests.counter(&[self.name.as_str(), trouble.label()]).increment(1);
+        if matches!(trouble, Trouble::RateLimited { room_left: true, .. }) {
+            self.budget.refused_with_room(clock::monotonic());
+            self.set_poll_interval();
+        }
+        if matches!(trouble, Trouble::CursorRefused(_)) {
+            self.restarts = self.restarts.saturating_add(1);
+            self.report_gap(Gap::CursorRefused);
+        }
+        if matches!(trouble, Trouble::CursorRefused(_) | Trouble::BadRequest(_)) {
+            // Worked out anew, since the server's clock is known by now.
+            self.place.give_up_link();
+        }
+        let nth = self.troubles.max(self.restarts);
+        let length = self.timing.wait(trouble, nth, rand::random());
+        self.report_trouble(trouble, length);
+        Wait { cause: trouble.patience().label(), length }
+    }
+
+    fn report_trouble(&self, trouble: &Trouble, length: Duration) {
+        let (source, reason) = (&self.name, trouble.label());
+        let wait_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let passing = match trouble.patience() {
+            Patience::Token | Patience::Operator => false,
+            Patience::RateLimit | Patience::Passing => self.delivered && self.troubles < WORTH_REPORTING,
+        };
+        if passing {
+            tracing::info!(%source, reason, wait_ms, "asking again: {trouble}");
+        } else if self.condition.failing(&trouble.to_string()) {
+            match trouble.patience() {
+                Patience::Token | Patience::Operator => {
+                    tracing::error!(%source, reason, wait_ms, "source cannot read: {trouble}");
+                }
+                Patience::RateLimit | Patience::Passing => {
+                    tracing::warn!(%source, reason, wait_ms, "source cannot read: {trouble}");
+                }
+            }
+        }
+    }
+
+    fn report_gap(&self, gap: Gap) {
+        Metric::SourceGaps.counter(&[self.name.as_str(), gap.label()]).increment(1);
+        tracing::warn!(source = %self.name, cause = gap.label(), "events may be missing: {}", gap.message());
+    }
+
+    fn read_token(&self) -> Result<Secret, SecretError> {
+        let Auth::Ssws(reference) = &self.config.auth;
+        reference.resolve(&*self.environment)
+    }
+
+    async fn pause(&mut self, wait: Wait) {
+        if !wait.length.is_zero() {
+            tokio::time::sleep(wait.length).await;
+            self.count_wait(&wait);
+        }
+    }
+
+    /// Waits for someone to give another token, and reads it anew for the next try.
+    async fn pause_for_token(&mut self, wait: Wait) {
+        let refused = self.token.take();
+        let mut left = wait.length;
+        while !left.is_zero() {
+            let step = left.min(self.timing.token_check.max(Duration::from_millis(1)));
+            tokio::time::sleep(step).await;
+            left -= step;
+            if self.read_token().is_ok_and(|token| refused.as_ref() != Some(&token)) {
+                break;
+            }
+        }
+        self.count_wait(&Wait { length: wait.length - left, ..wait });
+    }
+
+    /// Counts whole seconds; the rest is kept for the next wait of the same cause.
+    fn count_wait(&mut self, wait: &Wait) {
+        let total = self.waited.entry(wait.cause).or_default();
+        *total += wait.length;
+        let whole = total.as_secs();
+        *total -= Duration::from_secs(whole);
+        Metric::SourceWait.counter(&[self.name.as_str(), wait.cause]).increment(whole);
+    }
+
+    /// The server's clock as last heard, or the host's.
+    fn server_now(&self) -> Timestamp {
+        clock::now() + self.clock_ahead
+    }
+}
