@@ -14,9 +14,11 @@
 pub mod action;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod event;
 pub mod http;
 pub mod input;
 pub mod secret;
 pub mod source;
 pub mod telemetry;
+pub mod web;
