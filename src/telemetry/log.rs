@@ -42,15 +42,15 @@ impl Level {
     /// # Errors
     /// Where it is none.
     pub fn new(directive: &str) -> Result<Self, LogError> {
-        let directive = directive.trim();
+        let directive = directive.split(',').map(str::trim).collect::<Vec<_>>().join(",");
         // A word that is no level would be taken for the name of a target, and would silence all else.
         let known = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
-        let bare = directive.split(',').map(str::trim).find(|part| !part.contains(['=', ':', '[']) && !known(part));
+        let bare = directive.split(',').find(|part| !part.contains(['=', ':', '[']) && !known(part));
         if let Some(word) = bare {
             return Err(LogError::Level(word.to_owned()));
         }
-        EnvFilter::try_new(directive).map_err(LogError::Directive)?;
-        Ok(Self(directive.to_owned()))
+        EnvFilter::try_new(&directive).map_err(LogError::Directive)?;
+        Ok(Self(directive))
     }
 }
 

@@ -100,6 +100,15 @@ impl Sentence {
         Self::new(Tone::Good, "Sign-in is healthy: no group of people is refused more than usual", rates(view))
     }
 
+    /// The state in a word, for a sentence in the past.
+    const fn state(&self) -> &'static str {
+        match self.tone {
+            Tone::Good => "healthy",
+            Tone::Bad => "degraded",
+            Tone::Warn | Tone::Blind => "unknown",
+        }
+    }
+
     fn new(tone: Tone, text: impl Into<String>, why: impl Into<String>) -> Self {
         Self { tone, text: text.into(), why: why.into() }
     }
