@@ -9,7 +9,10 @@ use authwatch::telemetry::metric::{Metric, Type};
 #[test]
 fn one_recorder_serves_the_process_and_every_metric_is_written_by_it() {
     let handle = exposition::install().expect("the first recorder");
-    assert_eq!(exposition::install().err().map(|error| error.to_string()).as_deref(), Some("metrics are recorded already"));
+    assert_eq!(
+        exposition::install().err().map(|error| error.to_string()).as_deref(),
+        Some("metrics are recorded already")
+    );
     for metric in Metric::ALL {
         let values = vec!["x"; metric.labels().len()];
         match metric.kind() {

@@ -1,5 +1,7 @@
 //! The web server as its clients meet it, over a real socket.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

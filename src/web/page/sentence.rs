@@ -62,12 +62,10 @@ impl Sentence {
         }
         let lag = status.sources.iter().filter_map(|source| source.lag_seconds).fold(0.0, f64::max);
         if lag > LAGGING {
-            let text = format!("Sign-in is not known for now: data is {} late", duration(lag));
-            return Self::new(
-                Tone::Warn,
-                text,
-                format!("{} Tickets wait until the data has caught up.", last_known(&known)),
-            );
+            let until = status.data_until.map_or_else(String::new, |until| format!(" at {}", clock(until, until)));
+            let text = format!("Sign-in was {}{until}, but data is {} late", known.state(), duration(lag));
+            let why = format!("{} Tickets wait until the data has caught up.", last_known(&known));
+            return Self::new(Tone::Warn, text, why);
         }
         known
     }
