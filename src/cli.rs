@@ -1,5 +1,95 @@
 //! The command line: one file per command.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes are in [`Exit`].
 
+pub mod demo;
 mod exit;
+mod output;
+pub mod replay;
+pub mod run;
+pub mod state;
+pub mod validate;
+pub mod version;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Environment;
 
 pub use exit::{Exit, Failure, Outcome};
+pub use output::Output;
+
+/// The watchdog of a company's sign-in: Okta System Log in, one true incident out.
+#[derive(Debug, Parser)]
+#[command(name = "authwatch", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration without binding or connecting anything.
+    Validate(validate::Args),
+    /// Say which version this is.
+    Version(version::Args),
+}
+
+impl Command {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// With the exit code and what to do.
+    pub fn run(self) -> Outcome {
+        let environment = Environment::of_process();
+        match self {
+            Self::Validate(args) => validate::run(&args, &environment),
+            Self::Version(args) => version::run(&args),
+        }
+    }
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigFile {
+    /// Configuration file.
+    #[arg(long = "config", value_name = "FILE", default_value = "/etc/authwatch/authwatch.yaml")]
+    pub path: PathBuf,
+}
+
+/// Whether colours are unwanted (`NO_COLOR`, set to anything but nothing).
+pub fn no_color(environment: &Environment) -> bool {
+    environment.get("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_ends_with_the_usage_code() {
+        for line in [&["authwatch", "rnu"][..], &["authwatch", "validate", "--confg", "x"], &["authwatch"]] {
+            let error = Cli::try_parse_from(line).expect_err("usage");
+            assert_eq!(error.exit_code(), Exit::Usage as i32, "{line:?}");
+        }
+        assert_eq!(Cli::try_parse_from(["authwatch", "--version"]).expect_err("version").exit_code(), 0);
+    }
+
+    #[test]
+    fn no_color_counts_when_it_is_not_empty() {
+        for (value, expect) in [(Some("1"), true), (Some("0"), true), (Some(""), false), (None, false)] {
+            let environment: Environment = value.map(|value| ("NO_COLOR", value)).into_iter().collect();
+            assert_eq!(no_color(&environment), expect, "{value:?}");
+        }
+    }
+}

@@ -1,4 +1,7 @@
 //! What authwatch says about itself: metric names, readiness conditions, logs.
 
 pub mod condition;
+pub mod exposition;
+pub mod log;
 pub mod metric;
+pub mod reference;

@@ -1,6 +1,7 @@
 //! Exit codes as scripts know them, and the failure that carries one.
 
 use std::fmt::Display;
+use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +18,12 @@ pub enum Exit {
     Inconclusive = 4,
     /// It could not run: I/O, authentication, network.
     CouldNotRun = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
 }
 
 /// A failure for people, with the exit code for scripts.

@@ -1,0 +1,428 @@
+//! The configuration as an operator meets it: what is accepted, and what is said of what is not.
+
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use authwatch::config::{Config, Environment, section};
+use authwatch::event::{Org, Person, SourceName, Span};
+use authwatch::input::CoreConfig;
+use authwatch::secret::SecretRef;
+use serde::Deserialize;
+
+fn parse(yaml: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let environment: Environment = environment.iter().copied().collect();
+    Config::parse(yaml, Path::new("a.yaml"), &environment).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn accepted(yaml: &str) -> Config {
+    parse(yaml, &[]).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// Each case: what is wrong, and what is said.
+#[track_caller]
+fn refused(cases: &[(&str, &str)]) {
+    for (yaml, expect) in cases {
+        match parse(yaml, &[]) {
+            Ok(_) => panic!("accepted:\n{yaml}"),
+            Err(error) => assert_eq!(&error, expect, "{yaml}"),
+        }
+    }
+}
+
+#[test]
+fn an_org_is_enough_and_everything_else_has_its_default() {
+    let config = accepted("org: acme\n");
+    assert_eq!(config.org, Org::new("acme"));
+    assert_eq!(config.state_dir, Path::new("/var/lib/authwatch"));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.log.level.to_string(), "info");
+    assert_eq!((config.rules, config.http.token), (None, None));
+    assert_eq!(config.warnings, []);
+    let config = accepted("org: acme\n");
+    assert_eq!(config.core(&BTreeMap::new()), CoreConfig::default());
+}
+
+#[test]
+fn the_shipped_example_is_valid_and_shows_the_defaults() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/authwatch.example.yaml"));
+    let example = Config::load(path, &Environment::default()).expect("the example");
+    let default = accepted("org: acme\n");
+    assert_eq!(example.warnings, []);
+    assert_eq!(example.sources.iter().map(|source| source.kind).collect::<Vec<_>>(), ["okta"]);
+    assert_eq!(example.sinks.iter().map(|sink| sink.kind).collect::<Vec<_>>(), ["servicenow"]);
+    assert_eq!(example.people.cohorts[0].users.len(), 2);
+    assert_eq!(example.core(&BTreeMap::new()), default.core(&BTreeMap::new()));
+    assert_eq!(
+        (&example.state_dir, example.listen, &example.log, example.shutdown_grace),
+        (&default.state_dir, default.listen, &default.log, default.shutdown_grace)
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_key() {
+    refused(&[
+        ("org: a\nlisen: x\n", "a.yaml:2:1: unknown key `lisen` (did you mean `listen`?)"),
+        ("org: a\njudge:\n  min_poeple: 5\n", "a.yaml:3:3: unknown key `min_poeple` (did you mean `min_people`?)"),
+        (
+            "org: a\nlog: { level: info, colour: no }\n",
+            "a.yaml:2:21: unknown key `colour` (expected one of `format`, `level`)",
+        ),
+        ("org: a\nsinks:\n  - service_now: {}\n", "a.yaml:3:5: unknown key `service_now` (did you mean `servicenow`?)"),
+        ("org: a\ncohorts: { pilot: { user: [] } }\n", "a.yaml:2:21: unknown word `user` (did you mean `users`?)"),
+        ("org: a\norgs: { b: { cohort: {} } }\n", "a.yaml:2:14: unknown key `cohort` (did you mean `cohorts`?)"),
+        (
+            "org: a\n<<: { b: 1 }\n",
+            "a.yaml:2:1: unknown key `<<` (expected one of `org`, `state_dir`, `listen`, `rules`, \
+            `sources`, `sinks`, `cohorts`, `break_glass`, `policies`, `orgs`, `http`, `judge`, `incidents`, `lateness`, \
+            `limits`, `log`, `shutdown_grace`)",
+        ),
+    ]);
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_parent() {
+    refused(&[
+        ("", "a.yaml:1:1: missing key `org`"),
+        ("listen: 127.0.0.1:1\n", "a.yaml:1:1: missing key `org`"),
+        ("org: a\nbreak_glass: {}\n", "a.yaml:2:14: missing key `users`"),
+        ("org: a\npolicies: {}\n", "a.yaml:2:1: missing key `file` in `policies`"),
+    ]);
+}
+
+#[test]
+fn a_value_of_another_type_is_told_by_type_and_never_repeated() {
+    refused(&[
+        ("org: [a]\n", "a.yaml:1:6: found a list, expected text"),
+        ("org:\n", "a.yaml:1:4: found nothing, expected text"),
+        (
+            "org: a\njudge: { min_people: many }\n",
+            "a.yaml:2:22: found text, expected a whole number from 0 to 4294967295",
+        ),
+        (
+            "org: a\njudge: { min_people: \"5\" }\n",
+            "a.yaml:2:22: found text, expected a whole number from 0 to 4294967295",
+        ),
+        (
+            "org: a\njudge: { min_people: -1 }\n",
+            "a.yaml:2:22: found a value out of range, expected a whole number from 0 to 4294967295",
+        ),
+        ("org: a\njudge: { min_people: 0 }\n", "a.yaml:2:22: must be at least 1"),
+        ("org: a\njudge: { threshold: -1 }\n", "a.yaml:2:21: must be 0 or more"),
+        (
+            "org: a\njudge: { prior_refused: 1 }\n",
+            "a.yaml:2:25: must be more than 0 and less than 1 (a share: `0.01` is 1 %)",
+        ),
+        ("org: a\njudge: 5\n", "a.yaml:2:8: found a whole number, expected a mapping"),
+        ("org: a\njudge: [5]\n", "a.yaml:2:8: found a list, expected a mapping"),
+        ("org: a\nsources: {}\n", "a.yaml:2:10: found a mapping, expected a list"),
+        ("org: a\nsources: [okta]\n", "a.yaml:2:11: each source is a mapping with one key, its kind (as `okta`)"),
+        (
+            "org: a\nsources:\n  - okta: {}\n    file: {}\n",
+            "a.yaml:3:5: each source is a mapping with one key, its kind (as `okta`)",
+        ),
+        ("org: a\ncohorts: [pilot]\n", "a.yaml:2:10: found a list, expected a mapping"),
+        ("org: a\nlog: { format: xml }\n", "a.yaml:2:16: unknown word (expected one of `text`, `json`)"),
+        ("org: a\nlog: { format: jsno }\n", "a.yaml:2:16: unknown word `jsno` (did you mean `json`?)"),
+        (
+            "org: a\nlog: { level: loud }\n",
+            "a.yaml:2:15: unknown level (expected one of `off`, `error`, `warn`, `info`, `debug`, `trace`, or `target=level`)",
+        ),
+        (
+            "org: a\nlateness: 20\n",
+            "a.yaml:2:11: expected a whole number with a unit (as `500ms`, `10s`, `5m`, `24h` or `7d`)",
+        ),
+        ("org: a\nlisten: localhost:9464\n", "a.yaml:2:9: expected an IP address and a port (as `127.0.0.1:9464`)"),
+        ("org: a b\n", "a.yaml:1:6: the name of an org must have 1 to 64 of letters, digits, `-`, `_` and `.`"),
+    ]);
+}
+
+#[test]
+fn numbers_keep_their_text_where_text_is_meant() {
+    assert_eq!(accepted("org: 0123\n").org, Org::new("0123"));
+    let config = accepted("org: a\nbreak_glass: { users: [0042, true] }\n");
+    assert_eq!(config.people.break_glass, BTreeSet::from([Person::new("0042"), Person::new("true")]));
+}
+
+#[test]
+fn a_section_whose_keys_are_all_commented_out_is_empty() {
+    let config = accepted("org: a\nsources:\n  # - okta: {}\ncohorts:\njudge:\nbreak_glass:\nhttp:\norgs:\n");
+    assert_eq!(config.sources, []);
+    assert_eq!(config.judge, authwatch::config::Judge::default());
+}
+
+#[test]
+fn a_secret_written_as_a_value_is_refused_and_not_shown() {
+    for yaml in [
+        "org: a\nhttp: { token: canary-secret }\n",
+        "org: a\nhttp: { token: { canary-secret: x } }\n",
+        "org: a\nhttp: { token: { env: [canary-secret] } }\n",
+        "org: a\nhttp: { token: [canary-secret] }\n",
+        "org: a\njudge: canary-secret\n",
+        "org: a\nlisten: canary-secret\n",
+        "org: a\nlog: canary-secret\n",
+    ] {
+        let error = parse(yaml, &[]).expect_err(yaml);
+        assert!(error.starts_with("a.yaml:2:") && !error.contains("canary"), "{error}");
+    }
+    let config = accepted("org: a\nsinks: [{ servicenow: { password: canary-secret } }]\n");
+    assert!(!format!("{config:?}").contains("canary"), "{config:?}");
+}
+
+#[test]
+fn listening_beyond_loopback_needs_a_token() {
+    let why =
+        "other machines can reach this address, so reading needs a token (set `http.token`, or listen on `127.0.0.1`)";
+    for (listen, loopback) in [
+        ("127.0.0.1:1", true),
+        ("127.8.0.1:1", true),
+        ("[::1]:1", true),
+        ("[::ffff:127.0.0.1]:1", true),
+        ("0.0.0.0:1", false),
+        ("[::]:1", false),
+        ("192.0.2.1:1", false),
+    ] {
+        let yaml = format!("org: a\nlisten: \"{listen}\"\n");
+        let expect = if loopback { None } else { Some(format!("a.yaml:2:9: {why}")) };
+        assert_eq!(parse(&yaml, &[]).err(), expect, "{listen}");
+        let config = accepted(&format!("{yaml}http: {{ token: {{ env: T }} }}\n"));
+        assert_eq!(config.http.token, Some(SecretRef::Env("T".into())));
+    }
+}
+
+#[test]
+fn what_is_not_built_yet_is_accepted_with_one_warning_each() {
+    let config = accepted(
+        "org: a\nsources:\n  - kafka: { brokers: [x] }\n  - okta: {}\n  - kafka: {}\nsinks:\n  - splunk: {}\n  - slack: {}\n\
+         cohorts:\n  pilot: { groups: [00g1] }\n  wave-1: { groups: [00g2] }\n  rest: { users: [00u1] }\n\
+         policies: { file: p.json }\norgs:\n  b: { policies: { file: q.json } }\n",
+    );
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "a.yaml:3:5: the source `kafka` is not built yet and is ignored",
+            "a.yaml:7:5: the sink `splunk` is not built yet and is ignored",
+            "a.yaml:8:5: the sink `slack` is not built yet and is ignored",
+            "a.yaml:10:3: cohorts by `groups` are not built yet and hold nobody: `pilot`, `wave-1`",
+            "a.yaml:13:1: `policies` is not built yet and is ignored",
+            "a.yaml:15:8: `policies` is not built yet and is ignored",
+        ]
+    );
+    assert_eq!(config.sources.len(), 1);
+    assert_eq!(config.people.cohorts.iter().map(|cohort| cohort.users.len()).collect::<Vec<_>>(), [0, 0, 1]);
+}
+
+#[test]
+fn cohorts_keep_the_order_of_the_file_and_read_people_from_files() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("z.txt"), "# the pilot\n00u1\n\n  00u2  # with a note\n00u1\n").expect("write");
+    let path = folder.path().join("a.yaml");
+    let load = |yaml: &str| {
+        std::fs::write(&path, yaml).expect("write");
+        Config::load(&path, &Environment::default())
+    };
+    let config =
+        load("org: a\ncohorts:\n  z: { file: z.txt }\n  a: { users: [00u3] }\n  m: { users: [] }\n").expect("valid");
+    let names: Vec<&str> = config.people.cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
+    assert_eq!(names, ["z", "a", "m"]);
+    assert_eq!(config.people.cohorts[0].users, BTreeSet::from([Person::new("00u1"), Person::new("00u2")]));
+
+    std::fs::write(folder.path().join("z.txt"), "00u1\nann@acme.example\n").expect("write");
+    let error = load("org: a\ncohorts:\n  z: { file: z.txt }\n").expect_err("an address").to_string();
+    assert!(error.contains("a.yaml:3:14: line 2 of `"), "{error}");
+    assert!(error.ends_with("a person is named by Okta's id (`00u…`), not by an address"), "{error}");
+
+    let error = load("org: a\ncohorts:\n  z: { file: gone.txt }\n").expect_err("no file");
+    assert!(error.to_string().contains("a.yaml:3:14: cannot read `"), "{error}");
+    assert!(std::error::Error::source(&error).is_some(), "the cause is kept");
+}
+
+#[test]
+fn cohorts_have_bounds() {
+    refused(&[
+        (
+            "org: a\ncohorts:\n  \"\": { users: [] }\n",
+            "a.yaml:3:3: the name of a cohort must have 1 to 64 bytes and no control character",
+        ),
+        ("org: a\ncohorts:\n  x: { groups: [] }\n", "a.yaml:3:3: `x` names no group"),
+        (
+            "org: a\ncohorts:\n  x: { users: [a b] }\n",
+            "a.yaml:3:16: a person's id must have 1 to 64 bytes and no white space",
+        ),
+        ("org: a\ncohorts:\n  x: { users: [], file: y }\n", "a.yaml:3:6: expected one key, found 2"),
+    ]);
+    let many = |count: usize| {
+        (0..count).fold("org: a\ncohorts:\n".to_owned(), |yaml, i| yaml + &format!("  c{i}: {{ users: [] }}\n"))
+    };
+    assert_eq!(accepted(&many(64)).people.cohorts.len(), 64);
+    refused(&[(&many(65), "a.yaml:67:3: more than 64 cohorts (each is a value of a metric label)")]);
+}
+
+#[test]
+fn a_missing_or_oversized_file_is_told_without_a_place() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("gone.yaml");
+    let error = Config::load(&path, &Environment::default()).expect_err("no file");
+    assert_eq!(error.to_string(), format!("cannot read `{}`", path.display()));
+    std::fs::write(&path, "#".repeat((1 << 20) + 1)).expect("write");
+    let error = Config::load(&path, &Environment::default()).expect_err("too large");
+    assert_eq!(error.to_string(), format!("`{}` is larger than 1048576 bytes", path.display()));
+}
+
+#[test]
+fn the_environment_reaches_values_and_overrides_win() {
+    let yaml = "org: ${ORG}\njudge: { min_people: \"${MIN:-7}\", threshold: 8 }\n";
+    let config = parse(yaml, &[("ORG", "acme"), ("AUTHWATCH_JUDGE__THRESHOLD", "9.5"), ("AUTHWATCH_LATENESS", "45s")]);
+    let config = config.expect("valid");
+    assert_eq!((config.org.as_str(), config.judge.min_people, config.judge.threshold), ("acme", 7, 9.5));
+    assert_eq!(config.lateness, Span::seconds(45));
+    for (environment, expect) in [
+        (&[][..], "a.yaml:1:6: environment variable `ORG` is not set (export it, or write `${ORG:-default}`)"),
+        (&[("ORG", "acme"), ("MIN", "few")], "a.yaml:2:22: found text, expected a whole number from 0 to 4294967295"),
+        (
+            &[("ORG", "acme"), ("AUTHWATCH_JUDGE__MIN_PEOPLE", "few")],
+            "environment variable `AUTHWATCH_JUDGE__MIN_PEOPLE`: found text, expected a whole number from 0 to 4294967295",
+        ),
+        (
+            &[("ORG", "acme"), ("AUTHWATCH_JUDGE__MIN_POEPLE", "5")],
+            "environment variable `AUTHWATCH_JUDGE__MIN_POEPLE`: unknown key `min_poeple` (did you mean `min_people`?)",
+        ),
+        (
+            &[("ORG", "acme"), ("AUTHWATCH_LISTEN", "0.0.0.0:1")],
+            "environment variable `AUTHWATCH_LISTEN`: other machines can reach this address, so reading needs a token \
+             (set `http.token`, or listen on `127.0.0.1`)",
+        ),
+        (
+            &[("ORG", "acme"), ("AUTHWATCH_HTTP", "{token: {env: [}")],
+            "environment variable `AUTHWATCH_HTTP`: not valid YAML: while parsing a node, did not find expected node content",
+        ),
+    ] {
+        assert_eq!(parse(yaml, environment).err().as_deref(), Some(expect), "{environment:?}");
+    }
+}
+
+#[test]
+fn an_expanded_value_cannot_add_keys() {
+    let config = parse("org: ${ORG}\nhttp: { token: { env: \"${NAME}\" } }\n", &[("ORG", "a"), ("NAME", "x }, y: {")]);
+    assert_eq!(config.expect("valid").http.token, Some(SecretRef::Env("x }, y: {".into())));
+}
+
+#[test]
+fn the_core_gets_each_orgs_own_people() {
+    let config = accepted(
+        "org: a\ncohorts: { all: { users: [00u1] } }\nbreak_glass: { users: [00u9] }\n\
+         orgs:\n  b: { cohorts: { own: { users: [00u2] } } }\n  c: { break_glass: { users: [] } }\n",
+    );
+    let source = |org: &str| (Org::new(org), BTreeSet::from([SourceName::new(format!("okta:{org}"))]));
+    let core = config.core(&["a", "b", "c"].map(source).into());
+    let seen = core.orgs.iter().map(|(org, own)| {
+        (
+            org.as_str(),
+            own.cohorts[0].name.as_str(),
+            own.break_glass.len(),
+            own.sources.first().expect("source").as_str(),
+        )
+    });
+    assert_eq!(
+        seen.collect::<Vec<_>>(),
+        [("a", "all", 1, "okta:a"), ("b", "own", 1, "okta:b"), ("c", "all", 0, "okta:c")]
+    );
+}
+
+#[test]
+fn a_relative_path_begins_at_the_file() {
+    let config = Config::parse(
+        "org: a\nrules: rules/\nstate_dir: state\n",
+        Path::new("/etc/aw/a.yaml"),
+        &Environment::default(),
+    )
+    .expect("valid");
+    assert_eq!(config.rules.as_deref(), Some(Path::new("/etc/aw/rules/")));
+    assert_eq!(config.state_dir, Path::new("/etc/aw/state"));
+}
+
+/// What a source looks like to its owner.
+#[derive(PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Source {
+    Okta(Okta),
+}
+
+#[derive(PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Okta {
+    url: url::Url,
+    auth: Auth,
+    #[serde(default)]
+    policies: bool,
+    org: Option<String>,
+    limit: Option<std::num::NonZeroU16>,
+}
+
+#[derive(PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Auth {
+    Ssws(SecretRef),
+    Oauth { client_id: String, dpop: bool },
+    None,
+}
+
+#[test]
+fn an_owner_reads_its_section_with_the_same_errors() {
+    let read = |okta: &str| {
+        let config = accepted(&format!("org: a\nsources:\n  - okta: {okta}\n"));
+        section::<Source>(&config.sources[0].node).map_err(|error| error.to_string())
+    };
+    let url = "url: \"https://x.example\"";
+    let Source::Okta(okta) =
+        read(&format!("{{ {url}, auth: {{ ssws: {{ env: T }} }}, policies: yes, limit: 5 }}").replace("yes", "true"))
+            .expect("valid");
+    assert_eq!(
+        (okta.auth, okta.policies, okta.org, okta.limit.map(|limit| limit.get())),
+        (Auth::Ssws(SecretRef::Env("T".into())), true, None, Some(5))
+    );
+    let Source::Okta(okta) =
+        read(&format!("{{ {url}, auth: {{ oauth: {{ client_id: 0oa, dpop: true }} }}, org: ~ }}")).expect("valid");
+    assert_eq!((okta.auth, okta.org), (Auth::Oauth { client_id: "0oa".into(), dpop: true }, None));
+    assert!(
+        read(&format!("{{ {url}, auth: none }}")).is_ok() && read(&format!("{{ {url}, auth: {{ none: }} }}")).is_ok()
+    );
+    for (okta, expect) in [
+        ("", "a.yaml:3:5: missing key `url` in `okta`"),
+        ("{ url: x }", "a.yaml:3:18: relative URL without a base: \"x\""),
+        ("{ url: canary-secret }", "a.yaml:3:18: relative URL without a base: …"),
+        ("{ url: \"https://x\" }", "a.yaml:3:5: missing key `auth` in `okta`"),
+        (
+            "{ url: \"https://x\", pol: 1 }",
+            "a.yaml:3:31: unknown key `pol` (expected one of `url`, `auth`, `policies`, `org`, `limit`)",
+        ),
+        (
+            "{ url: \"https://x\", auth: { swss: { env: T } } }",
+            "a.yaml:3:39: unknown word `swss` (did you mean `ssws`?)",
+        ),
+        (
+            "{ url: \"https://x\", auth: { ssws: T } }",
+            "a.yaml:3:45: a secret is written as a reference (`{env: NAME}` or `{file: /run/name}`), never as the secret itself",
+        ),
+        ("{ url: \"https://x\", auth: { oauth: { client_id: x } } }", "a.yaml:3:39: missing key `dpop` in `oauth`"),
+        (
+            "{ url: \"https://x\", auth: { oauth: { client_id: x, dpop: 1 } } }",
+            "a.yaml:3:68: found a whole number, expected `true` or `false`",
+        ),
+        ("{ url: \"https://x\", auth: { none: 1 } }", "a.yaml:3:39: `none` takes no value"),
+        ("{ url: \"https://x\", auth: [] }", "a.yaml:3:37: found a list, expected a word, or a mapping with one key"),
+        (
+            "{ url: \"https://x\", auth: none, limit: 0 }",
+            "a.yaml:3:50: found a value out of range, expected a nonzero u16",
+        ),
+        (
+            "{ url: \"https://x\", auth: none, policies: \"true\" }",
+            "a.yaml:3:53: found text, expected `true` or `false`",
+        ),
+    ] {
+        assert_eq!(read(okta).err().as_deref(), Some(expect), "{okta}");
+    }
+}
