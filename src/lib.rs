@@ -13,10 +13,13 @@
 
 pub mod action;
 pub mod cli;
+pub mod classify;
 pub mod clock;
+pub mod decode;
 pub mod event;
 pub mod http;
 pub mod input;
 pub mod secret;
 pub mod source;
 pub mod telemetry;
+mod yaml;

@@ -1,0 +1,6 @@
+//! `docs/classification.md`, written from the tables.
+
+/// The document.
+pub fn document() -> String {
+    String::new()
+}
