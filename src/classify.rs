@@ -57,11 +57,7 @@ impl Reader {
     ///
     /// # Errors
     /// The body is no complete JSON array. Calls made before the error was found must be discarded by the caller.
-    pub fn read_page(
-        &self,
-        body: &[u8],
-        each: &mut dyn FnMut(Result<AuthEvent, Reject>),
-    ) -> Result<usize, PageError> {
+    pub fn read_page(&self, body: &[u8], each: &mut dyn FnMut(Result<AuthEvent, Reject>)) -> Result<usize, PageError> {
         Ok(decode::page(body, &mut |found| each(self.classify(found)))?)
     }
 

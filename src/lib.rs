@@ -12,8 +12,8 @@
 //! ```
 
 pub mod action;
-pub mod cli;
 pub mod classify;
+pub mod cli;
 pub mod clock;
 pub mod decode;
 pub mod event;

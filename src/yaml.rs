@@ -72,9 +72,9 @@ fn json(node: &MarkedYaml<'_>) -> Result<Value, Flaw> {
         YamlData::Value(Scalar::Null) => Value::Null,
         YamlData::Value(Scalar::Boolean(value)) => Value::Bool(*value),
         YamlData::Value(Scalar::Integer(value)) => Value::from(*value),
-        YamlData::Value(Scalar::FloatingPoint(value)) => {
-            Number::from_f64(value.into_inner()).map(Value::Number).ok_or_else(|| flaw(node, "a number that is none"))?
-        }
+        YamlData::Value(Scalar::FloatingPoint(value)) => Number::from_f64(value.into_inner())
+            .map(Value::Number)
+            .ok_or_else(|| flaw(node, "a number that is none"))?,
         YamlData::Value(Scalar::String(text)) => Value::from(text.as_ref()),
         YamlData::Sequence(nodes) => Value::Array(nodes.iter().map(json).collect::<Result<_, _>>()?),
         YamlData::Mapping(pairs) => Value::Object(

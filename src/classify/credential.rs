@@ -115,7 +115,10 @@ fn used_now(tables: &Tables, event: &LogEvent<'_>, choice: &mut Choice<'_>) {
         let provider = event.authentication_context.credential_provider.get();
         let row = tables.factors.iter().find(|row| {
             row.factor.eq_ignore_ascii_case(factor)
-                && row.provider.as_ref().is_none_or(|wanted| provider.is_some_and(|have| have.eq_ignore_ascii_case(wanted)))
+                && row
+                    .provider
+                    .as_ref()
+                    .is_none_or(|wanted| provider.is_some_and(|have| have.eq_ignore_ascii_case(wanted)))
         });
         choice.hear(row.map(|row| row.credential));
     }
@@ -143,7 +146,8 @@ fn hear_method(tables: &Tables, target: &Target<'_>, choice: &mut Choice<'_>) {
 /// `authMethod*Type`: `authenticator:method:id`, at times shorter.
 fn session_methods(tables: &Tables, event: &LogEvent<'_>) -> Option<Credential> {
     let data = &event.debug_context.debug_data;
-    let methods = [&data.first_method, &data.second_method, &data.third_method, &data.fourth_method, &data.fifth_method];
+    let methods =
+        [&data.first_method, &data.second_method, &data.third_method, &data.fourth_method, &data.fifth_method];
     let mut choice = Choice::new(tables);
     for text in methods.into_iter().filter_map(|method| method.named()) {
         let pair = text.match_indices(':').nth(1).map_or(text, |(end, _)| &text[..end]);
@@ -157,6 +161,7 @@ fn provider(tables: &Tables, event: &LogEvent<'_>) -> Option<Credential> {
     let context = &event.authentication_context;
     let by_credential = context.credential_provider.get().and_then(|word| tables.credential_providers.get(word));
     let by_type = || context.credential_type.get().and_then(|word| tables.credential_types.get(word));
-    let by_provider = || context.authentication_provider.get().and_then(|word| tables.authentication_providers.get(word));
+    let by_provider =
+        || context.authentication_provider.get().and_then(|word| tables.authentication_providers.get(word));
     by_credential.or_else(by_type).or_else(by_provider)
 }

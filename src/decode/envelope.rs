@@ -148,7 +148,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
 impl Item<'_> {
     /// Hands over the event that `text` is, or those that it wraps.
     pub(super) fn hand_over(&self, text: &str, depth: usize, each: &mut Each<'_>) {
-        if self.event.event_type.get().is_none_or(str::is_empty) {
+        let typed = self.event.event_type.get().is_some_and(|text| !text.is_empty());
+        // An event hook's body has an `eventType` of its own, but no time.
+        if !typed || (self.event.published.get().is_none() && self.wrapped.iter().any(Option::is_some)) {
             return self.unwrap(depth, each);
         }
         if text.len() > RECORD_BYTES {

@@ -4,8 +4,8 @@
 //! optional, a foreign type reads as absent, and top-level names are known in lower case too, as some exporters write
 //! them. Names, addresses and tokens of people are not read.
 
-pub use super::lenient::{Flag, Json, List, Presence, Text};
 use super::lenient::{Fill, object};
+pub use super::lenient::{Flag, Json, List, Presence, Text};
 
 object! {
     /// One event of the System Log.
