@@ -4,6 +4,7 @@
 
 pub mod demo;
 mod exit;
+pub mod explain;
 mod output;
 pub mod replay;
 pub mod run;

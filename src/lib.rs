@@ -14,9 +14,11 @@
 pub mod act;
 pub mod action;
 pub mod attempt;
+pub mod classify;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decode;
 pub mod duration;
 pub mod event;
 pub mod fault;

@@ -1,0 +1,114 @@
+//! Classification: what an event means, in our closed vocabularies.
+//!
+//! The words come from tables in `rules/classify/*.yaml`; this module only knows where in an event to look and which
+//! evidence counts before which. It refuses to guess: a word that the tables do not list is `other` or `unknown`, never
+//! a success, and absent evidence stays absent. No name, address or token of a person is kept.
+//!
+//! Pure: no I/O, no clock, no logging. [`Reader`] joins it with decoding for sources and commands.
+
+mod credential;
+mod device;
+mod document;
+mod error;
+mod outcome;
+mod subject;
+mod tables;
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+pub use document::document;
+pub use error::{PageError, RulesError};
+pub use tables::Tables;
+
+use crate::decode;
+use crate::decode::okta::LogEvent;
+use crate::event::{AuthEvent, EventId, Org, Reject, Timestamp};
+use tables::UNLISTED;
+
+/// Bytes kept of any text of an event but its integrators' signals; ids and names are far shorter.
+const TEXT_BYTES: usize = 256;
+
+/// Reads records of one org: decodes and classifies, event by event.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The org that the records belong to.
+    pub org: Org,
+    /// How Okta's words read.
+    pub tables: Arc<Tables>,
+}
+
+impl Reader {
+    /// A reader for an org's records.
+    pub fn new(org: Org, tables: Arc<Tables>) -> Self {
+        Self { org, tables }
+    }
+
+    /// Reads one record: an event, or a known envelope of events. At least one call per record, except that an empty
+    /// list of events (`[]`, an event hook without events) gives none.
+    pub fn read_record(&self, bytes: &[u8], each: &mut dyn FnMut(Result<AuthEvent, Reject>)) {
+        decode::record(bytes, &mut |found| each(self.classify(found)));
+    }
+
+    /// Reads one page of the System Log API; returns the number of elements in it.
+    ///
+    /// An element that is no event is a reject and no error.
+    ///
+    /// # Errors
+    /// The body is no complete JSON array. Calls made before the error was found must be discarded by the caller.
+    pub fn read_page(&self, body: &[u8], each: &mut dyn FnMut(Result<AuthEvent, Reject>)) -> Result<usize, PageError> {
+        Ok(decode::page(body, &mut |found| each(self.classify(found)))?)
+    }
+
+    fn classify(&self, found: Result<decode::Found<'_>, Reject>) -> Result<AuthEvent, Reject> {
+        let found = found?;
+        self.tables.classify(&self.org, found.event, found.content.as_bytes())
+    }
+}
+
+impl Tables {
+    /// What an event means. `content` is the JSON that it was read from: it makes the id of an event without `uuid`.
+    ///
+    /// # Errors
+    /// The event has no type, or no time that can be read.
+    pub fn classify(&self, org: &Org, event: &LogEvent<'_>, content: &[u8]) -> Result<AuthEvent, Reject> {
+        let event_type = event.event_type.get().filter(|text| !text.is_empty()).ok_or(Reject::NoEventType)?;
+        let published = event.published.get().filter(|text| !text.is_empty()).ok_or(Reject::NoPublished)?;
+        let published = Timestamp::parse(published).ok_or(Reject::BadPublished)?;
+        let uuid = event.uuid.get().unwrap_or_default();
+        let id = if uuid.is_empty() {
+            EventId::from_content(org, content)
+        } else {
+            EventId::from_uuid(org, uuid, published, event_type)
+        };
+        let (name, row) = self.row(event_type).unwrap_or((None, &UNLISTED));
+        let credential = credential::read(self, row, event);
+        let outcome = outcome::read(self, row, event);
+        Ok(AuthEvent {
+            org: org.clone(),
+            id,
+            uuid: kept(uuid),
+            published,
+            event_type: name.cloned().unwrap_or_else(|| kept(event_type)),
+            kind: row.kind,
+            credential,
+            phishing_resistant: credential::phishing_resistant(self, event, credential),
+            outcome,
+            okta_outcome: kept(event.outcome.result.get().unwrap_or_default()),
+            reason: outcome::reason(self, row, event, outcome),
+            person: subject::person(event),
+            flow: subject::flow(event),
+            app: subject::app(event),
+            rule: subject::rule(event),
+            platform: device::platform(self, event),
+            device: device::signals(self, event),
+            change: subject::change(row.kind, event),
+        })
+    }
+}
+
+/// A text of an event, cut at [`TEXT_BYTES`].
+fn kept(text: &str) -> SmolStr {
+    SmolStr::new(&text[..text.floor_char_boundary(TEXT_BYTES)])
+}

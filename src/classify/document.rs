@@ -1,0 +1,245 @@
+//! `docs/classification.md`, written from the tables, so that it cannot say anything else than the code does.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+use serde::Deserialize;
+
+use super::tables::{TypeRow, Words};
+use super::{TEXT_BYTES, Tables};
+use crate::event::{Credential, Reject};
+
+/// What collected events showed, checked by hand and by `tests/real_events.rs`.
+const SEEN: &str = include_str!("../../rules/classify/fixtures/seen.json");
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    records: u64,
+    other: BTreeMap<String, u64>,
+    rejects: BTreeMap<Reject, SeenReject>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeenReject {
+    count: u64,
+    why: String,
+}
+
+/// The text of `docs/classification.md` for the tables inside the binary.
+pub fn document() -> String {
+    let tables = Tables::embedded();
+    let mut page = Page(String::new());
+    page.text(INTRODUCTION);
+    event_types(&mut page, &tables);
+    credentials(&mut page, &tables);
+    outcomes(&mut page, &tables);
+    platforms(&mut page, &tables);
+    page.text(&subjects());
+    seen(&mut page);
+    page.0
+}
+
+const INTRODUCTION: &str = "\
+# Classification
+
+What each event of the Okta System Log means to authwatch. This page is written from the tables in `rules/classify/`;
+change the tables, then run `UPDATE_DOCS=1 cargo test --test classify`. The words are the same in JSON, metric labels
+and rules. `authwatch explain FILE` shows the reading of every record, `--unknown` the event types that no row lists.
+
+Three rules hold everywhere. A word that no table lists is `other` or `unknown`, never a success. Absent evidence stays
+absent. No name, address or token of a person is kept.
+";
+
+fn event_types(page: &mut Page, tables: &Tables) {
+    page.text(
+        "## Event types
+
+A type takes its own row, else that of the longest prefix that fits (written with `*`), else it is `other`. *Credential*
+counts only where the event holds nothing better. *Read as* is our outcome whatever `outcome.result` says. *Why not*
+counts where the outcome is bad and the event says no more.
+",
+    );
+    page.head(&["event type", "kind", "credential", "read as", "why not", "note"]);
+    for (name, row) in &tables.types {
+        type_row(page, &format!("`{name}`"), row);
+    }
+    let mut prefixes: Vec<_> = tables.prefixes.iter().collect();
+    prefixes.sort_by_key(|(prefix, _)| prefix);
+    for (prefix, row) in prefixes {
+        type_row(page, &format!("`{prefix}*`"), row);
+    }
+}
+
+fn type_row(page: &mut Page, name: &str, row: &TypeRow) {
+    page.row(&[
+        name.to_owned(),
+        code(row.kind),
+        row.credential.map(code).unwrap_or_default(),
+        row.outcome.map(code).unwrap_or_default(),
+        row.reason.map(code).unwrap_or_default(),
+        row.note.clone().unwrap_or_default(),
+    ]);
+}
+
+fn credentials(page: &mut Page, tables: &Tables) {
+    page.text(
+        "## Credentials
+
+Asked in this order; the first evidence that is known decides:
+
+1. `AuthenticatorMethod` targets: `authenticatorKey` and `methodTypeUsed`
+2. `debugData.factor`
+3. `AuthenticatorEnrollment` targets: `methodTypeUsed`, else the display name
+4. `debugData.authMethodFirstType` to `…Fifth…`, which can be hours old
+5. the event type
+6. `authenticationContext`: `credentialProvider`, `credentialType`, `authenticationProvider`
+
+A word in 1 to 3 that no table lists makes the credential `other`: weaker evidence does not speak over it. X.509 details
+on a target turn `idp` or nothing into `smart_card`. Only events about a person who signs in are asked all of this;
+factor life cycle and delivery are asked 1 to 3 and 5; other kinds have the credential `none`.
+",
+    );
+    words(page, "Methods", "methodTypeUsed, authMethod*Type", &tables.methods);
+    page.text("### Factors\n");
+    page.head(&["debugData.factor", "credentialProvider", "credential"]);
+    for row in &tables.factors {
+        page.row(&[code(&row.factor), row.provider.as_ref().map(code).unwrap_or_default(), code(row.credential)]);
+    }
+    words(page, "Enrolment names", "displayName", &tables.enrollments);
+    words(page, "Credential providers", "credentialProvider", &tables.credential_providers);
+    words(page, "Credential types", "credentialType", &tables.credential_types);
+    words(page, "Authentication providers", "authenticationProvider", &tables.authentication_providers);
+    page.text(&format!(
+        "### Several methods, and phishing\n\nWhere one event names several methods, the first of these stands for it: {}.\n\n\
+         `phishing_resistant` is what `methodUsedVerifiedProperties` says; where that is absent, it is true of {}, false of \
+         {}, and open for the rest.\n",
+        list(&tables.precedence),
+        list(&tables.phishing_resistant),
+        list(&tables.phishable),
+    ));
+}
+
+fn outcomes(page: &mut Page, tables: &Tables) {
+    page.text(
+        "## Outcomes and reasons
+
+A reason is read only where the outcome is bad or unknown. What the person answered counts first, then what the policy
+found, then `outcome.reason` (exactly, else by the longest beginning), then the event type. A text that no table lists
+is `other`. `device_posture` never comes from a text: it needs the policy that was in force.
+",
+    );
+    words(page, "Outcomes", "outcome.result", &tables.outcomes);
+    words(page, "Push responses", "pushOnlyResponseType", &tables.push_responses);
+    words(page, "Number challenges", "pushWithNumberChallengeResponseType", &tables.number_responses);
+    words(page, "Policy results", "signOnModeEvaluationResult", &tables.sign_on_evaluations);
+    words(page, "Reasons", "outcome.reason", &tables.reasons);
+    page.text("### Reasons by how they begin\n");
+    page.head(&["outcome.reason", "reading"]);
+    for (prefix, reason) in &tables.reason_prefixes {
+        page.row(&[code(format!("{prefix}…")), code(reason)]);
+    }
+}
+
+fn platforms(page: &mut Page, tables: &Tables) {
+    page.text(
+        "## Platforms
+
+The device says it first (`device.os_platform`, else `osPlatform` of a target); a spelling that is not listed is `other`.
+Without a device, the user agent may: Okta's reading of it by how it begins, else the header by what it holds, the
+first row that fits. A user agent that fits no row leaves the platform `unknown`.
+",
+    );
+    words(page, "Devices", "os_platform, osPlatform", &tables.device_platforms);
+    for (title, column, rows) in [
+        ("User agents, as Okta reads them", "client.userAgent.os begins with", &tables.agent_systems),
+        ("User agents, as sent", "client.userAgent.rawUserAgent holds", &tables.agent_texts),
+    ] {
+        page.text(&format!("### {title}\n"));
+        page.head(&[column, "platform"]);
+        for row in rows {
+            page.row(&[code(&row.text), code(row.platform)]);
+        }
+    }
+}
+
+fn subjects() -> String {
+    format!(
+        "\
+## Who, where and what
+
+| field | read from |
+| --- | --- |
+| person | `actor.id` of a `User`; of any other actor, the id of the first `User` target; never `alternateId` |
+| flow | `debugData.authnRequestId`, else `transaction.id` |
+| app | the first `AppInstance` target |
+| rule | a `Rule` or `PolicyRule` target: the first with a `policyId` or an id `rul…`, else the first |
+| policy | `policyId` of that rule, else the `PolicyEntity` target |
+| device | `device`, completed from a `UDDevice` target that is not another device |
+| change | on change kinds, the first target that is no person; of a person, the id without the name |
+| id | org, `uuid`, `published` and `eventType`; without `uuid`, the record's text |
+
+The ids `unknown`, `null` and `None` are no ids. Texts are cut at {TEXT_BYTES} bytes. `tpmPresent` is not read on Apple
+devices, which have none.
+"
+    )
+}
+
+#[expect(clippy::expect_used, reason = "the text is part of the build, and a test reads it")]
+fn seen(page: &mut Page) {
+    let seen: Seen = serde_json::from_str(SEEN).expect("what was seen is valid");
+    page.text(&format!(
+        "## Seen in public events\n\nOf {} events collected from public repositories, these are `other`:\n",
+        seen.records
+    ));
+    page.head(&["event type", "events"]);
+    for (name, count) in &seen.other {
+        page.row(&[code(name), count.to_string()]);
+    }
+    page.text("And these are rejected:\n");
+    page.head(&["reject", "events", "why"]);
+    for (reject, row) in &seen.rejects {
+        page.row(&[code(reject), row.count.to_string(), row.why.clone()]);
+    }
+}
+
+fn words<T: Display>(page: &mut Page, title: &str, column: &str, words: &Words<T>) {
+    page.text(&format!("### {title}\n"));
+    page.head(&[column, "reading"]);
+    for (word, reading) in &words.0 {
+        page.row(&[code(word), code(reading)]);
+    }
+}
+
+fn code(text: impl Display) -> String {
+    format!("`{text}`")
+}
+
+fn list(credentials: &[Credential]) -> String {
+    credentials.iter().map(code).collect::<Vec<_>>().join(", ")
+}
+
+/// Markdown under way.
+struct Page(String);
+
+impl Page {
+    /// A passage, set off by an empty line.
+    fn text(&mut self, text: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(text);
+    }
+
+    fn head(&mut self, columns: &[&str]) {
+        self.0.push('\n');
+        self.row(&columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>());
+        self.row(&columns.iter().map(|_| "---".to_owned()).collect::<Vec<_>>());
+    }
+
+    #[expect(clippy::expect_used, reason = "writing to a string cannot fail")]
+    fn row(&mut self, cells: &[String]) {
+        writeln!(self.0, "| {} |", cells.join(" | ")).expect("a string takes everything");
+    }
+}
