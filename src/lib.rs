@@ -18,5 +18,6 @@ pub mod event;
 pub mod http;
 pub mod input;
 pub mod secret;
+pub mod sim;
 pub mod source;
 pub mod telemetry;
