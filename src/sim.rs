@@ -10,8 +10,11 @@
 //! ```
 
 mod chance;
+pub mod clock;
+pub mod faults;
 pub mod fleet;
 pub mod log;
+pub mod okta;
 pub mod org;
 pub mod plan;
 pub mod policies;
@@ -19,10 +22,18 @@ pub mod push;
 pub mod render;
 mod rhythm;
 pub mod scenario;
+mod server;
+pub mod servicenow;
 pub mod truth;
+mod wire;
 
+pub use clock::Clock;
+pub use faults::{FaultPlan, Faults};
 pub use log::{Awkward, Entry, Log};
+pub use okta::{Okta, OktaConfig, OktaFault};
 pub use org::{Cohort, Org};
 pub use plan::{Flow, Plan};
 pub use scenario::{Scenario, Timeline};
+pub use server::{Handles, ServeConfig, ServeError, serve};
+pub use servicenow::{ServiceNow, ServiceNowConfig, ServiceNowFault};
 pub use truth::Truth;

@@ -115,9 +115,19 @@ impl Log {
         awkward: Awkward,
     ) -> Self {
         let timeline = scenario.timeline(&org, moment);
-        let mut log = Self::new(org, timeline, start, until, awkward);
-        log.truth.scenario = Some(scenario.as_str());
-        log
+        Self::new(org, timeline, start, until, awkward).named(Some(scenario))
+    }
+
+    /// Names the scenario in the truth.
+    #[must_use]
+    pub fn named(mut self, scenario: Option<Scenario>) -> Self {
+        self.truth.scenario = scenario.map(Scenario::as_str);
+        self
+    }
+
+    /// The org whose log it is.
+    pub fn org(&self) -> &Arc<Org> {
+        &self.org
     }
 
     /// The truth of everything drawn so far; complete when the stream has ended.
