@@ -4,7 +4,6 @@
 
 pub mod demo;
 mod exit;
-pub mod explain;
 mod output;
 pub mod replay;
 pub mod run;

@@ -13,6 +13,7 @@
 
 pub mod act;
 pub mod action;
+pub mod app;
 pub mod attempt;
 pub mod classify;
 pub mod cli;
@@ -27,6 +28,7 @@ pub mod incident;
 pub mod input;
 pub mod judge;
 pub mod secret;
+pub mod sim;
 pub mod source;
 pub mod store;
 pub mod telemetry;

@@ -44,6 +44,9 @@ pub enum PumpError {
     /// The store failed: nothing can be promised any more.
     #[error("the state store failed")]
     Store(#[from] StoreError),
+    /// The pump ended although nobody asked it to: a panic, which is a bug.
+    #[error("the pump ended abnormally")]
+    Ended,
     /// The state cannot be written or read.
     #[error("the state cannot be used")]
     Snapshot(#[from] SnapshotError),

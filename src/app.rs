@@ -1,0 +1,358 @@
+//! The daemon: build the parts, spawn them with names, wait, drain.
+//!
+//! ```text
+//! source tasks ─ Batch ─▶ pump (fold, commit) ─▶ metrics and view ─▶ web
+//!                              └─ outbox ─▶ one worker per sink
+//! ```
+//!
+//! Only this module joins the edges. Sources and sinks may be unreachable for as long as they like: the daemon starts,
+//! says so in `/readyz`, and keeps trying.
+
+pub mod parts;
+mod publish;
+mod pump;
+mod reload;
+pub mod report;
+pub mod signals;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::act;
+use crate::classify::{Reader, Tables};
+use crate::config::{Config, Environment};
+use crate::event::Org;
+use crate::input::CoreConfig;
+use crate::secret::{Secret, SecretError};
+use crate::source::{self, Batch, ReadPage, ReadRecord};
+use crate::store::{Store, StoreError};
+use crate::telemetry::condition::Conditions;
+use crate::telemetry::exposition::Handle;
+use crate::telemetry::metric::Metric;
+use crate::web::{self, Access, View};
+use parts::{Parts, PartsError, SourcePart};
+use publish::Publisher;
+pub use pump::PumpError;
+use pump::{Message, Pump};
+
+/// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
+const INBOX: usize = 4;
+/// How often metrics are kept up while nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is invalid.
+    #[error(transparent)]
+    Parts(#[from] PartsError),
+    /// The web token cannot be had.
+    #[error("`http.token` cannot be read")]
+    Token(#[from] SecretError),
+    /// The state cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state cannot be recovered.
+    #[error(transparent)]
+    Pump(#[from] PumpError),
+    /// An HTTP client cannot be made.
+    #[error("cannot make an HTTP client")]
+    Client(#[from] reqwest::Error),
+    /// A sink cannot be made.
+    #[error(transparent)]
+    Sink(#[from] act::BuildError),
+    /// The address cannot be bound.
+    #[error("cannot listen on {address} (is another authwatch running?)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file source cannot be opened.
+    #[error(transparent)]
+    File(#[from] source::file::FileError),
+    /// A task of the start itself failed.
+    #[error("the start was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// What a daemon is started with.
+pub struct Setup {
+    /// The configuration.
+    pub config: Config,
+    /// Where it came from, for reloads.
+    pub path: Option<PathBuf>,
+    /// The environment, for secrets and reloads.
+    pub environment: Environment,
+    /// Stop when every source has delivered what it has.
+    pub once: bool,
+    /// The recorder's handle.
+    pub metrics: Arc<Handle>,
+}
+
+/// A daemon that runs.
+pub struct Running {
+    /// Where the web server listens.
+    pub address: SocketAddr,
+    /// What was last committed.
+    pub view: watch::Receiver<Arc<View>>,
+    /// Readiness, by name.
+    pub conditions: Conditions,
+    /// The state, for the ledger.
+    pub store: Arc<Store>,
+    /// The core's configuration at the start, for the sources that run.
+    started: CoreConfig,
+    config: Config,
+    path: Option<PathBuf>,
+    environment: Environment,
+    tables: SharedTables,
+    inbox: mpsc::Sender<Message>,
+    stop_sources: watch::Sender<bool>,
+    stop_sinks: watch::Sender<bool>,
+    stop_web: watch::Sender<bool>,
+    sinks: Vec<String>,
+    pump: JoinHandle<Result<(), PumpError>>,
+    sources: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    web: JoinHandle<()>,
+}
+
+/// The tables in force; a reload replaces them between two pages.
+type SharedTables = Arc<RwLock<Arc<Tables>>>;
+
+/// Starts a daemon.
+///
+/// # Errors
+/// Where the configuration is invalid, the address is taken, or the state cannot be used; unreachable systems are no
+/// error.
+pub async fn start(setup: Setup) -> Result<Running, StartError> {
+    let Setup { config, path, environment, once, metrics } = setup;
+    let parts = Parts::of(&config)?;
+    for warning in config.warnings.iter().map(ToString::to_string).chain(parts.warnings.iter().cloned()) {
+        tracing::warn!("{warning}");
+    }
+    let lookup = lookup(&environment);
+    let token = config.http.token.as_ref().map(|token| token.resolve(&*lookup)).transpose()?;
+    let conditions = Conditions::default();
+    let restored = conditions.declare("state", true, "the state is being restored");
+    let (publisher, view) = Publisher::new(conditions.clone());
+    let (stop_web, stopped_web) = watch::channel(false);
+    let (address, web) =
+        serve_web(config.listen, token.as_ref(), view.clone(), &conditions, metrics, stopped_web).await?;
+    tracing::info!(%address, "listening");
+
+    let state_dir = config.state_dir.clone();
+    let (store, core, positions) = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&state_dir)?;
+        let (core, positions) = pump::recover(&store)?;
+        Ok::<_, StartError>((Arc::new(store), core, positions))
+    })
+    .await??;
+    let wake = Arc::new(Notify::new());
+    let built: Vec<(String, act::Sink)> =
+        parts.sinks.iter().filter_map(|sink| sink.build(lookup.clone()).transpose()).collect::<Result<_, _>>()?;
+    let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
+    let pump = Pump::new(store.clone(), core, &parts.core, sinks.clone(), wake.clone(), publisher, restored)?;
+
+    let (stop_sources, stopped_sources) = watch::channel(false);
+    let (stop_sinks, stopped_sinks) = watch::channel(false);
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let tables: SharedTables = Arc::new(RwLock::new(Arc::new(parts.tables)));
+    let mut sources = Vec::new();
+    for part in parts.sources {
+        let position = positions.get(&part.name).cloned();
+        let spawner = Spawner { tables: &tables, lookup: &lookup, conditions: &conditions, inbox: &inbox, once };
+        sources.push(spawner.spawn(part, position, stopped_sources.clone())?);
+    }
+    let workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
+    let pump = tokio::spawn(pump.run(messages));
+    Ok(Running {
+        address,
+        view,
+        conditions,
+        store,
+        started: parts.core,
+        config,
+        path,
+        environment,
+        tables,
+        inbox,
+        stop_sources,
+        stop_sinks,
+        stop_web,
+        sinks,
+        pump,
+        sources,
+        workers,
+        web,
+    })
+}
+
+impl Running {
+    /// Waits until every source has delivered what it has (`run --once`), or the pump fails.
+    pub async fn sources_done(&mut self) {
+        for source in &mut self.sources {
+            if let Err(error) = source.await {
+                tracing::error!(%error, "a source ended abnormally");
+            }
+        }
+        self.sources.clear();
+    }
+
+    /// Waits until the pump ends on its own, which it does only on a failure.
+    pub async fn pump_failed(&mut self) -> PumpError {
+        match (&mut self.pump).await {
+            Ok(Err(error)) => error,
+            // The inbox is held by `self`, so the pump has no other reason to end.
+            Ok(Ok(())) | Err(_) => PumpError::Ended,
+        }
+    }
+
+    /// Stops in order: sources, the pump with a last snapshot, sinks, the web server. With `drain_sinks` the sinks may
+    /// take the whole grace to empty the outbox first.
+    ///
+    /// # Errors
+    /// Where the pump failed.
+    pub async fn stop(self, drain_sinks: bool) -> Result<(), PumpError> {
+        let grace = self.config.shutdown_grace;
+        self.stop_sources.send_replace(true);
+        for source in self.sources {
+            let _ = tokio::time::timeout(grace, source).await;
+        }
+        drop(self.inbox);
+        let ended = self.pump.await.unwrap_or(Err(PumpError::Ended));
+        if drain_sinks {
+            let emptied = async {
+                while self.sinks.iter().any(|sink| self.store.count(sink).unwrap_or(0) > 0) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            let _ = tokio::time::timeout(grace, emptied).await;
+        }
+        self.stop_sinks.send_replace(true);
+        for worker in self.workers {
+            let _ = tokio::time::timeout(grace, worker).await;
+        }
+        self.stop_web.send_replace(true);
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.web).await;
+        ended
+    }
+}
+
+fn lookup(environment: &Environment) -> source::Environment {
+    let environment = environment.clone();
+    Arc::new(move |name| environment.lookup(name))
+}
+
+async fn serve_web(
+    listen: SocketAddr,
+    token: Option<&Secret>,
+    view: watch::Receiver<Arc<View>>,
+    conditions: &Conditions,
+    metrics: Arc<Handle>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
+    let failed = |source| StartError::Listen { address: listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let upkeep = metrics.clone();
+    let exposed = conditions.clone();
+    let mut stop_upkeep = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = stop_upkeep.changed() => break,
+                () = tokio::time::sleep(UPKEEP) => upkeep.run_upkeep(),
+            }
+        }
+    });
+    let render = move || {
+        for (name, status) in exposed.read() {
+            Metric::ConditionOk.gauge(&[&name]).set(f64::from(u8::from(status.ok)));
+        }
+        metrics.render()
+    };
+    let shared = web::Shared { view, conditions: conditions.clone(), metrics: Arc::new(render) };
+    let access = Access::new(address, token);
+    let stopped = async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let task = tokio::spawn(async move { web::serve(listener, shared, access, stopped).await });
+    Ok((address, task))
+}
+
+/// What every source is spawned with.
+struct Spawner<'a> {
+    tables: &'a SharedTables,
+    lookup: &'a source::Environment,
+    conditions: &'a Conditions,
+    inbox: &'a mpsc::Sender<Message>,
+    once: bool,
+}
+
+impl Spawner<'_> {
+    fn spawn(
+        &self,
+        part: SourcePart,
+        position: Option<source::Position>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let SourcePart { name, org, config } = part;
+        let condition = self.conditions.declare(&format!("source/{name}"), true, "not read yet");
+        let (out, batches) = mpsc::channel(1);
+        let task = match config {
+            source::Config::Okta(config) => {
+                let read = read_page(org, self.tables.clone());
+                let okta = source::okta::Okta::new(*config, name, position, read, condition, self.lookup.clone())?;
+                tokio::spawn(okta.run(out, stop))
+            }
+            source::Config::File(config) => {
+                let read = read_record(org, self.tables.clone());
+                let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
+                tokio::spawn(file.run(out, stop))
+            }
+            source::Config::Kafka(source::Unbuilt) => tokio::spawn(async {}),
+        };
+        Ok(tokio::spawn(forward(batches, self.inbox.clone(), self.once, task)))
+    }
+}
+
+/// Hands a source's batches to the pump; with `once` only until the source has nothing more.
+async fn forward(
+    mut batches: mpsc::Receiver<Batch>,
+    inbox: mpsc::Sender<Message>,
+    once: bool,
+    source: JoinHandle<()>,
+) {
+    while let Some(batch) = batches.recv().await {
+        let is_last = once && !batch.backlog;
+        if inbox.send(Message::Batch(batch)).await.is_err() || is_last {
+            break;
+        }
+    }
+    drop(batches);
+    if let Err(error) = source.await {
+        tracing::error!(%error, "a source ended abnormally");
+    }
+}
+
+fn current(tables: &SharedTables) -> Arc<Tables> {
+    tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn read_page(org: Org, tables: SharedTables) -> ReadPage {
+    Arc::new(move |body, each| {
+        Reader::new(org.clone(), current(&tables)).read_page(body, each).map_err(|error| error.to_string())
+    })
+}
+
+fn read_record(org: Org, tables: SharedTables) -> ReadRecord {
+    Arc::new(move |record, each| Reader::new(org.clone(), current(&tables)).read_record(record, each))
+}

@@ -1,0 +1,398 @@
+//! Okta over HTTP, simulated: the System Log by polling, and the policies in force.
+//!
+//! Serves `GET /api/v1/logs` (no `until`, no `filter`, no `q`: those are refused by name), `GET /api/v1/policies`,
+//! `GET /api/v1/policies/{id}/rules` and `GET /api/v1/device-assurances`, with `Authorization: SSWS`, `link` headers,
+//! cursors, rate limits and Okta's error bodies as the fact sheet's sections 1 to 3 have them. `Date` shows simulated
+//! time; rate-limit windows last 60 real seconds, and `X-Rate-Limit-Reset` is `Date` plus the real seconds left, so a
+//! client that subtracts `Date` waits the right time. It fails on request only ([`OktaFault`]) and emits no metrics.
+
+mod store;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+pub use self::store::MAX_ELEMENTS;
+use self::store::Store;
+use super::clock::Clock;
+use super::faults::{FaultPlan, Faults};
+use super::log::Log;
+use super::org::Org;
+use super::push::{Push, policies_at};
+use super::truth::Truth;
+use super::wire::{Reply, Wire, base_url, http_date};
+use crate::clock::monotonic;
+use crate::event::{Span, Timestamp};
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+type Params = BTreeMap<String, String>;
+
+/// What can go wrong with one request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum OktaFault {
+    /// 429 with nothing remaining.
+    TooManyRequests,
+    /// 429 although requests remain (another client of the org used them up).
+    TooManyWithRemaining,
+    /// 500 with Okta's generic error body.
+    ServerError,
+    /// 502 with a gateway's HTML page and no rate-limit headers.
+    BadGateway,
+    /// The connection is reset before any reply.
+    ResetBefore,
+    /// The connection is reset in the middle of the body.
+    ResetMidBody,
+    /// 200 with half of the JSON and a `content-length` to match.
+    Truncated,
+    /// The reply comes after [`OktaConfig::slow`].
+    Slow,
+    /// 400 for a cursor that has expired; strikes only requests with `after`.
+    CursorExpired,
+}
+
+/// How the simulated Okta answers.
+#[derive(Clone, Debug)]
+pub struct OktaConfig {
+    /// The API token that is accepted.
+    pub token: String,
+    /// Requests per window and bucket (the log has one, the policies another).
+    pub rate_limit: u32,
+    /// How late a slow reply is, in real time.
+    pub slow: Duration,
+    /// Faults by chance.
+    pub faults: FaultPlan<OktaFault>,
+    /// The most elements kept; at most [`MAX_ELEMENTS`].
+    pub max_elements: usize,
+}
+
+impl Default for OktaConfig {
+    /// Token `sim-okta-token`, 60 requests a minute, no faults.
+    fn default() -> Self {
+        Self {
+            token: "sim-okta-token".into(),
+            rate_limit: 60,
+            slow: Duration::from_secs(3),
+            faults: FaultPlan::default(),
+            max_elements: MAX_ELEMENTS,
+        }
+    }
+}
+
+/// The handle to a running simulated Okta; clones are the same server.
+#[derive(Clone)]
+pub struct Okta(Arc<Shared>);
+
+struct Shared {
+    org: Arc<Org>,
+    pushes: Vec<Push>,
+    clock: Clock,
+    address: SocketAddr,
+    slow: Duration,
+    faults: Faults<OktaFault>,
+    started: Instant,
+    rate_limit: u32,
+    store: Mutex<Store>,
+    access: Mutex<Access>,
+}
+
+struct Access {
+    token: Option<String>,
+    buckets: BTreeMap<&'static str, (u64, u32)>,
+}
+
+/// What a request may do, and what its reply must say.
+struct Pass {
+    fault: Option<OktaFault>,
+    limits: [(&'static str, String); 3],
+}
+
+impl Okta {
+    pub(super) fn new(config: OktaConfig, log: Log, pushes: Vec<Push>, clock: Clock, address: SocketAddr) -> Self {
+        Self(Arc::new(Shared {
+            org: Arc::clone(log.org()),
+            pushes,
+            clock,
+            address,
+            slow: config.slow,
+            faults: Faults::new(config.faults),
+            started: monotonic(),
+            rate_limit: config.rate_limit,
+            store: Mutex::new(Store::new(log, config.max_elements.min(MAX_ELEMENTS))),
+            access: Mutex::new(Access { token: Some(config.token), buckets: BTreeMap::new() }),
+        }))
+    }
+
+    pub(super) fn router(&self) -> Router {
+        Router::new()
+            .route("/api/v1/logs", get(logs))
+            .route("/api/v1/policies", get(policies))
+            .route("/api/v1/policies/{id}/rules", get(rules))
+            .route("/api/v1/device-assurances", get(assurances))
+            .with_state(self.clone())
+    }
+
+    /// The faults, to queue some or to see which have struck.
+    pub fn faults(&self) -> &Faults<OktaFault> {
+        &self.0.faults
+    }
+
+    /// Refuses every token until [`Okta::set_token`].
+    pub fn revoke_token(&self) {
+        self.access().token = None;
+    }
+
+    /// Accepts this token and no other.
+    pub fn set_token(&self, token: impl Into<String>) {
+        self.access().token = Some(token.into());
+    }
+
+    /// How many elements the log shows now.
+    ///
+    /// # Errors
+    /// Where an element cannot be packed.
+    pub fn committed(&self) -> std::io::Result<usize> {
+        let mut store = self.store();
+        store.advance(self.0.clock.now())?;
+        Ok(store.len())
+    }
+
+    /// The truth of what has been drawn so far; a little ahead of what is committed.
+    pub fn truth(&self) -> Truth {
+        self.store().truth()
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn access(&self) -> MutexGuard<'_, Access> {
+        self.0.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks the token, counts the request, and draws its fault; the error is the reply.
+    fn admit(&self, bucket: &'static str, headers: &HeaderMap, params: &Params) -> Result<Pass, Reply> {
+        let elapsed = self.0.started.elapsed();
+        let window = elapsed.as_secs() / WINDOW.as_secs();
+        let left = WINDOW.as_secs() - elapsed.as_secs() % WINDOW.as_secs();
+        let reset = self.0.clock.now().index(Span::seconds(1)) + left as i64;
+        let mut access = self.access();
+        let expected = access.token.as_ref().map(|token| format!("SSWS {token}"));
+        let sent = headers.get("authorization").and_then(|value| value.to_str().ok());
+        if expected.is_none() || expected.as_deref() != sent {
+            return Err(error(StatusCode::UNAUTHORIZED, "E0000011", "Invalid token provided"));
+        }
+        let used = access.buckets.entry(bucket).or_default();
+        if used.0 != window {
+            *used = (window, 0);
+        }
+        used.1 = used.1.saturating_add(1);
+        let remaining = self.0.rate_limit.saturating_sub(used.1);
+        let over = used.1 > self.0.rate_limit;
+        drop(access);
+        let limits = |remaining: u32| {
+            [
+                ("x-rate-limit-limit", self.0.rate_limit.to_string()),
+                ("x-rate-limit-remaining", remaining.to_string()),
+                ("x-rate-limit-reset", reset.to_string()),
+            ]
+        };
+        let has_cursor = params.contains_key("after");
+        let fault = self.0.faults.strike(|fault| fault != OktaFault::CursorExpired || has_cursor);
+        let too_many = |remaining| {
+            let reply = error(
+                StatusCode::TOO_MANY_REQUESTS,
+                "E0000047",
+                "API call exceeded rate limit due to too many requests.",
+            );
+            limits(remaining).into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
+        };
+        match fault {
+            Some(OktaFault::TooManyRequests) => Err(too_many(0)),
+            Some(OktaFault::TooManyWithRemaining) => Err(too_many(remaining.max(1))),
+            _ if over => Err(too_many(0)),
+            fault => Ok(Pass { fault, limits: limits(remaining) }),
+        }
+    }
+
+    /// Answers one request: admission, the fault, then `answer`.
+    async fn serve(
+        &self,
+        bucket: &'static str,
+        wire: &Wire,
+        headers: &HeaderMap,
+        params: &Params,
+        answer: impl FnOnce() -> Reply,
+    ) -> Response<Body> {
+        let date = |reply: Reply| reply.with("date", http_date(self.0.clock.now())).into_response();
+        let pass = match self.admit(bucket, headers, params) {
+            Ok(pass) => pass,
+            Err(refusal) => return date(refusal),
+        };
+        let with_limits =
+            |reply: Reply| pass.limits.iter().fold(reply, |reply, (name, value)| reply.with(name, value.as_str()));
+        let reply = match pass.fault {
+            Some(OktaFault::ServerError) => {
+                let text = "Sorry, there's been an error. The team has been alerted.";
+                with_limits(error(StatusCode::INTERNAL_SERVER_ERROR, "E0000053", text))
+            }
+            Some(OktaFault::BadGateway) => {
+                let page = "<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>";
+                Reply::html(StatusCode::BAD_GATEWAY, page)
+            }
+            Some(OktaFault::CursorExpired) => {
+                with_limits(error(StatusCode::BAD_REQUEST, "E0000031", "Invalid search criteria."))
+            }
+            Some(OktaFault::ResetBefore) => {
+                wire.cut_after(0);
+                answer()
+            }
+            Some(OktaFault::ResetMidBody) => {
+                let reply = with_limits(answer());
+                wire.cut_after(reply.middle());
+                reply
+            }
+            Some(OktaFault::Truncated) => {
+                let mut reply = with_limits(answer());
+                reply.body.truncate(reply.body.len() / 2);
+                reply
+            }
+            Some(OktaFault::Slow) => {
+                tokio::time::sleep(self.0.slow).await;
+                with_limits(answer())
+            }
+            Some(OktaFault::TooManyRequests | OktaFault::TooManyWithRemaining) | None => with_limits(answer()),
+        };
+        date(reply)
+    }
+
+    fn page(&self, params: &Params, uri: &Uri, base: &str) -> Result<Reply, Reply> {
+        let now = self.0.clock.now();
+        let limit = check(params, now)?;
+        let mut store = self.store();
+        store.advance(now).map_err(|failure| internal(&failure))?;
+        let place = match params.get("after") {
+            Some(cursor) => store.place_at(cursor).map_err(|store::InvalidCursor| {
+                error(StatusCode::BAD_REQUEST, "E0000031", "Invalid search criteria.")
+            })?,
+            None => store.place_of(since(params, now)?),
+        };
+        let (body, count) = store.page(place, limit).map_err(|failure| internal(&failure))?;
+        let next = store.cursor(place + count);
+        let reply = Reply { status: StatusCode::OK, content_type: "application/json", headers: Vec::new(), body };
+        let next = format!("<{base}/api/v1/logs?sortOrder=ASCENDING&limit={limit}&after={next}>; rel=\"next\"");
+        Ok(reply.with("link", format!("<{base}{uri}>; rel=\"self\"")).with("link", next))
+    }
+}
+
+/// Refuses what polling may not ask, and reads `limit`.
+fn check(params: &Params, now: Timestamp) -> Result<usize, Reply> {
+    let bad = |code, summary: &str| Err(error(StatusCode::BAD_REQUEST, code, summary));
+    for unsupported in ["until", "filter", "q"] {
+        if params.contains_key(unsupported) {
+            return bad("E0000053", &format!("The {unsupported} parameter is not simulated."));
+        }
+    }
+    if params.contains_key("since") && params.contains_key("after") {
+        return bad("E0000053", "The since and after parameters are mutually exclusive.");
+    }
+    if params.get("sortOrder").is_some_and(|order| order != "ASCENDING") {
+        return bad("E0000053", "The sortOrder parameter must be ASCENDING when until is absent.");
+    }
+    since(params, now)?;
+    match params.get("limit").map_or(Ok(100), |limit| limit.parse::<usize>()) {
+        Ok(limit) if limit <= 1_000 => Ok(limit),
+        Ok(_) | Err(_) => bad("E0000053", "The limit parameter must be between 0 and 1000."),
+    }
+}
+
+fn since(params: &Params, now: Timestamp) -> Result<Timestamp, Reply> {
+    let Some(text) = params.get("since") else { return Ok(now - Span::hours(7 * 24)) };
+    let Ok(since) = chrono::DateTime::parse_from_rfc3339(text) else {
+        return Err(error(StatusCode::BAD_REQUEST, "E0000001", "Api validation failed: since"));
+    };
+    let since = Timestamp(since.timestamp_millis());
+    if since < now - Span::hours(180 * 24) {
+        let text = "The since parameter is over 180 days prior to the current day.";
+        return Err(error(StatusCode::BAD_REQUEST, "E0000053", text));
+    }
+    Ok(since.max(now - Span::hours(90 * 24)))
+}
+
+fn error(status: StatusCode, code: &str, summary: &str) -> Reply {
+    let body = json!({"errorCode": code, "errorSummary": summary, "errorLink": code, "errorId": "oaeSimulated",
+                      "errorCauses": []});
+    Reply::json(status, &body)
+}
+
+fn internal(failure: &std::io::Error) -> Reply {
+    error(StatusCode::INTERNAL_SERVER_ERROR, "E0000009", &failure.to_string())
+}
+
+async fn logs(
+    State(okta): State<Okta>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    headers: HeaderMap,
+    uri: Uri,
+    Query(params): Query<Params>,
+) -> Response<Body> {
+    let base = base_url(&headers, okta.0.address);
+    let page = || okta.page(&params, &uri, &base).unwrap_or_else(|refusal| refusal);
+    okta.serve("logs", &wire, &headers, &params, page).await
+}
+
+async fn policies(
+    State(okta): State<Okta>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    headers: HeaderMap,
+    Query(params): Query<Params>,
+) -> Response<Body> {
+    let list = || {
+        if params.get("type").map(String::as_str) != Some("ACCESS_POLICY") {
+            return error(StatusCode::BAD_REQUEST, "E0000001", "Api validation failed: type");
+        }
+        okta.in_force(|org, state| json!(org.policy_list(state)))
+    };
+    okta.serve("policies", &wire, &headers, &params, list).await
+}
+
+async fn rules(
+    State(okta): State<Okta>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    headers: HeaderMap,
+    Path(policy): Path<String>,
+) -> Response<Body> {
+    let list = || {
+        let known = okta.0.org.policy_ids.policies.contains(&policy);
+        if !known {
+            let text = format!("Not found: Resource not found: {policy} (Policy)");
+            return error(StatusCode::NOT_FOUND, "E0000007", &text);
+        }
+        okta.in_force(|org, state| org.rules(&policy, state))
+    };
+    okta.serve("policies", &wire, &headers, &Params::new(), list).await
+}
+
+async fn assurances(
+    State(okta): State<Okta>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let list = || okta.in_force(|org, state| json!(org.device_assurances(state)));
+    okta.serve("policies", &wire, &headers, &Params::new(), list).await
+}
+
+impl Okta {
+    fn in_force(&self, show: impl Fn(&Org, &super::policies::PolicyState) -> Value) -> Reply {
+        let state = policies_at(&self.0.pushes, self.0.clock.now());
+        Reply::json(StatusCode::OK, &show(&self.0.org, &state))
+    }
+}
