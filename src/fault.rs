@@ -1,6 +1,6 @@
 //! Named points where a test build kills its own process, so that a crash test can die between any two steps.
 //!
-//! `AUTHWATCH_FAULT="name:count"` kills the process with SIGKILL on the count-th passage of the point. Without the
+//! `FAULT_POINT="name:count"` kills the process with SIGKILL on the count-th passage of the point. Without the
 //! feature `fault-injection` (every release build) a point is an empty function and the variable is never read.
 
 /// Passes the point `name`: nothing happens unless this is a fault-injection build that was told to die here.
@@ -10,7 +10,7 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
-/// Passes the point `name`, and dies there where `AUTHWATCH_FAULT` says so.
+/// Passes the point `name`, and dies there where `FAULT_POINT` says so.
 #[cfg(feature = "fault-injection")]
 pub fn point(name: &str) {
     use std::sync::OnceLock;
@@ -19,7 +19,7 @@ pub fn point(name: &str) {
     static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    let armed = ARMED.get_or_init(|| parse(&std::env::var("AUTHWATCH_FAULT").ok()?));
+    let armed = ARMED.get_or_init(|| parse(&std::env::var("FAULT_POINT").ok()?));
     if let Some((armed, count)) = armed
         && armed == name
         && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count
@@ -39,10 +39,10 @@ pub fn breaks_commit_order() -> bool {
 }
 
 /// Whether this is the deliberately broken build that stores a position before what its records caused:
-/// `AUTHWATCH_FAULT_ORDER=position-first`.
+/// `FAULT_ORDER=position-first`.
 #[cfg(feature = "fault-injection")]
 pub fn breaks_commit_order() -> bool {
-    std::env::var("AUTHWATCH_FAULT_ORDER").is_ok_and(|order| order == "position-first")
+    std::env::var("FAULT_ORDER").is_ok_and(|order| order == "position-first")
 }
 
 /// After how many inputs a snapshot is due.
@@ -52,10 +52,10 @@ pub fn snapshot_inputs(usual: u64) -> u64 {
     usual
 }
 
-/// After how many inputs a snapshot is due: `AUTHWATCH_SNAPSHOT_INPUTS`, so that a short run meets many.
+/// After how many inputs a snapshot is due: `FAULT_SNAPSHOT_INPUTS`, so that a short run meets many.
 #[cfg(feature = "fault-injection")]
 pub fn snapshot_inputs(usual: u64) -> u64 {
-    std::env::var("AUTHWATCH_SNAPSHOT_INPUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    std::env::var("FAULT_SNAPSHOT_INPUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// `name:count`, or `name` alone for the first passage.

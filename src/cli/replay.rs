@@ -1,42 +1,244 @@
-//! `replay`: the core over recorded events, on the events' own clock.
+//! `replay`: the core over recorded events, on the events' own clock, or over a journal, on the daemon's inputs.
+//!
+//! A bare event file lacks the other inputs of the core; `inputs_missing` names them. A journal (`state export`) has
+//! them all, and gives the digest of the run that wrote it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::{Exit, Failure, Outcome, Output};
+use crate::app::parts;
+use crate::app::report::Report;
+use crate::classify::Reader;
+use crate::clock;
+use crate::config::{Config, Environment};
+use crate::event::{Org, Reject, SourceName};
+use crate::input::{CoreConfig, Input, OrgConfig};
+use crate::source::file::{Body, Records};
+use crate::store::JournalFile;
+use crate::watch::Watch;
+
+/// The org of a replay without a configuration.
+const ORG: &str = "local";
 
 /// Arguments of `replay`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Files of events, read in this order; `-` is stdin.
+    /// Recorded events: NDJSON or one JSON array, plain, gzip or zstd; or one journal. `-` is stdin.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Configuration file; defaults hold without one.
+    /// Judge, cohorts and rules from this configuration instead of the defaults.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
     pub json: bool,
-    /// The JSON of an earlier replay; ends with 1 where the incidents differ.
+    /// Compare with an earlier `replay --json`: exit 1 where anything but `wall_ms` differs.
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
-    /// The incidents that must come out; ends with 1 where they do not.
+    /// A JSON document that the report must contain (objects by key, lists element by element): exit 1 where it does
+    /// not.
     #[arg(long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
+}
+
+/// Replays and reports.
+///
+/// # Errors
+/// Where a file cannot be read or the configuration is invalid.
+pub fn run(args: &Args, environment: &Environment) -> Outcome {
+    let began = clock::monotonic();
+    let (watch, missing) = match args.files.as_slice() {
+        [file] if JournalFile::is(file) => (replay_journal(file)?, Vec::new()),
+        files => (replay_events(files, args.config.as_deref(), environment)?, missing_inputs()),
+    };
+    let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let report = Report::of(&watch, wall_ms, missing);
+    let mut output = Output::stdout();
+    if args.json {
+        output.json(&report)?;
+    } else {
+        text(&report, &mut output)?;
+    }
+    output.finish()?;
+    let report = serde_json::to_value(&report)?;
+    let mut differences = Vec::new();
+    if let Some(other) = &args.compare {
+        let other = read_json(other)?;
+        equal(&report, &other, "", &mut differences);
+        equal(&other, &report, "", &mut differences);
+        differences.retain(|difference| !difference.starts_with(".wall_ms"));
+    }
+    if let Some(expected) = &args.expect {
+        equal(&read_json(expected)?, &report, "", &mut differences);
+    }
+    differences.sort();
+    differences.dedup();
+    differences.iter().take(20).for_each(|difference| eprintln!("differs: {difference}"));
+    Ok(if differences.is_empty() { Exit::Good } else { Exit::Negative })
+}
+
+fn missing_inputs() -> Vec<String> {
+    ["progress", "policy_snapshot", "cohort_membership", "change_marker", "silence"].map(str::to_owned).into()
+}
+
+fn replay_journal(path: &Path) -> Result<Watch, Failure> {
+    let journal = JournalFile::open(path)?;
+    let mut watch = match &journal.base {
+        Some(base) => Watch::restore(base)?,
+        None => Watch::new(),
+    };
+    for inputs in journal {
+        inputs?.iter().for_each(|input| watch.handle(input));
+        while watch.poll_action().is_some() {}
+    }
+    watch.finish();
+    Ok(watch)
+}
+
+/// What files of events are replayed under.
+struct Ground {
+    source: SourceName,
+    reader: Reader,
+    core: CoreConfig,
+}
+
+impl Ground {
+    fn new(config: Option<&Path>, environment: &Environment) -> Result<Self, Failure> {
+        let config = config.map(|path| Config::load(path, environment)).transpose().map_err(Failure::invalid)?;
+        let org = config.as_ref().map_or_else(|| Org::new(ORG), |config| config.org.clone());
+        let source = SourceName::new(format!("file:{org}"));
+        let sources = [(org.clone(), [source.clone()].into())].into();
+        let rules = config.as_ref().and_then(|config| config.rules.as_deref());
+        let tables = Arc::new(parts::tables(rules).map_err(Failure::invalid)?);
+        let core = match &config {
+            Some(config) => config.core(&sources),
+            None => {
+                let sources = [source.clone()].into();
+                let orgs = [(org.clone(), OrgConfig { sources, ..OrgConfig::default() })].into();
+                CoreConfig { orgs, ..CoreConfig::default() }
+            }
+        };
+        Ok(Self { source, reader: Reader::new(org, tables), core })
+    }
+}
+
+fn replay_events(files: &[PathBuf], config: Option<&Path>, environment: &Environment) -> Result<Watch, Failure> {
+    let Ground { source, reader, core } = Ground::new(config, environment)?;
+    let mut watch = Watch::new();
+    watch.handle(&Input::Configure(Box::new(core)));
+    let mut records = Records::open(files)?.with_progress();
+    while let Some(record) = records.next()? {
+        let mut fold = |read: Result<_, Reject>| {
+            let source = source.clone();
+            watch.handle(&match read {
+                Ok(event) => Input::Event { source, event: Box::new(event) },
+                Err(reason) => Input::Reject { source, reason },
+            });
+            while watch.poll_action().is_some() {}
+        };
+        match record.body {
+            Body::Whole(bytes) => reader.read_record(bytes, &mut fold),
+            Body::TooLarge => fold(Err(Reject::TooLarge)),
+        }
+    }
+    watch.handle(&Input::Progress { source, now: None, caught_up: true });
+    while watch.poll_action().is_some() {}
+    watch.finish();
+    Ok(watch)
+}
+
+fn read_json(path: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("`{}` is no JSON document", path.display()))
+}
+
+/// Notes where `actual` does not contain `expected`.
+fn equal(expected: &Value, actual: &Value, at: &str, differences: &mut Vec<String>) {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => {
+            for (key, value) in expected {
+                equal(value, actual.get(key).unwrap_or(&Value::Null), &format!("{at}.{key}"), differences);
+            }
+        }
+        (Value::Array(expected), Value::Array(actual)) if expected.len() == actual.len() => {
+            for (n, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+                equal(expected, actual, &format!("{at}[{n}]"), differences);
+            }
+        }
+        (Value::Array(expected), Value::Array(actual)) => {
+            differences.push(format!("{at}: {} and {} elements", expected.len(), actual.len()));
+        }
+        (expected, actual) if expected == actual => {}
+        (expected, actual) => differences.push(format!("{at}: {expected} and {actual}")),
+    }
+}
+
+fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
+    output.line(format_args!(
+        "{} events, {} duplicates, {} late, {} rejected, in {:.1} s",
+        report.events,
+        report.duplicates,
+        report.late,
+        report.rejected.values().sum::<u64>(),
+        report.wall_ms as f64 / 1_000.0
+    ))?;
+    for (reason, n) in &report.rejected {
+        output.line(format_args!("  rejected   {n:>9}  {reason}"))?;
+    }
+    for (verdict, n) in &report.attempts {
+        output.line(format_args!("  attempts   {n:>9}  {}", verdict.as_str()))?;
+    }
+    if report.incidents.is_empty() {
+        output.line("no incident")?;
+    }
+    for incident in &report.incidents {
+        let end = incident.resolved_at.map_or_else(|| "still open".to_owned(), |at| format!("resolved {at}"));
+        output.line(format_args!("incident {}: {}", incident.key, incident.title))?;
+        output.line(format_args!("  onset {}, opened {}, {end}", incident.onset, incident.opened_at))?;
+    }
+    output.line(format_args!("digest {}", report.digest))
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
 
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        args: super::Args,
+        args: Args,
     }
 
     #[test]
     fn stdin_and_flags_after_files_are_understood_and_no_file_is_not() {
         let line = Line::try_parse_from(["replay", "a.ndjson", "-", "--json", "--compare", "b.json"]).expect("parses");
-        assert_eq!(line.args.files, ["a.ndjson", "-"].map(std::path::PathBuf::from));
+        assert_eq!(line.args.files, ["a.ndjson", "-"].map(PathBuf::from));
         assert!(line.args.json && line.args.compare.is_some() && line.args.expect.is_none());
         assert!(Line::try_parse_from(["replay", "--json"]).is_err());
+    }
+
+    #[track_caller]
+    fn check(expected: Value, actual: Value, differences: &[&str]) {
+        let mut found = Vec::new();
+        equal(&expected, &actual, "", &mut found);
+        assert_eq!(found, differences);
+    }
+
+    #[test]
+    fn an_expectation_is_met_by_what_contains_it() {
+        check(json!({"events": 3}), json!({"events": 3, "late": 0}), &[]);
+        check(json!({"events": 3}), json!({"events": 4}), &[".events: 3 and 4"]);
+        check(json!({"incidents": []}), json!({"incidents": [1]}), &[".incidents: 0 and 1 elements"]);
+        check(json!({"incidents": [{"people": 5}]}), json!({"incidents": [{"people": 6, "key": "x"}]}), &[
+            ".incidents[0].people: 5 and 6",
+        ]);
+        check(json!({"rejected": {"future": 1}}), json!({"rejected": {}}), &[".rejected.future: 1 and null"]);
     }
 }
