@@ -148,7 +148,8 @@ fn input(source: &SourceName, read: Result<AuthEvent, Reject>) -> Input {
 
 fn report(source: &SourceName, condition: &Condition, error: &FileError) {
     Metric::SourceGaps.counter(&[source.as_str(), "unreadable"]).increment(1);
-    if condition.failing(&error.to_string()) {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    if condition.failing(&format!("{error}{cause}")) {
         tracing::error!(%source, error = error as &dyn std::error::Error, "file not read to its end");
     }
 }

@@ -46,7 +46,7 @@ mod trouble;
 pub use self::config::{Auth, Config};
 pub use self::trouble::{Timing, Trouble};
 
-/// From the how-manieth trouble in a row a passing one is reported, where the source delivered before.
+/// After how many troubles in a row a passing one is reported, where the source delivered before.
 const WORTH_REPORTING: u32 = 3;
 
 /// The poller of one org.

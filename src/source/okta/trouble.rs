@@ -1,5 +1,6 @@
 //! What can go wrong between the source and Okta, as a closed list; and how long to wait after each.
 
+use std::error::Error;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -51,9 +52,9 @@ pub enum Trouble {
     /// No whole reply in time.
     #[error("no whole reply within the time-out")]
     TimedOut,
-    /// No connection: name, network, TLS.
-    #[error("Okta cannot be reached (check name resolution, network, proxy and certificates)")]
-    Unreachable,
+    /// No connection, with the innermost cause: name, network, TLS.
+    #[error("Okta cannot be reached: {0} (check name resolution, network, proxy and certificates)")]
+    Unreachable(String),
     /// The connection broke, or its compression did.
     #[error("the reply broke off")]
     BrokenOff,
@@ -78,6 +79,15 @@ fn code(code: &Option<String>) -> String {
     code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default()
 }
 
+/// The innermost cause, such as `Connection refused (os error 111)`: it names no address that could vary.
+fn root_cause(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 impl Trouble {
     /// A 429 with these headers.
     pub(super) fn rate_limited(headers: RateHeaders, server_now: Timestamp) -> Self {
@@ -91,7 +101,7 @@ impl Trouble {
         if error.is_timeout() {
             Self::TimedOut
         } else if error.is_connect() {
-            Self::Unreachable
+            Self::Unreachable(root_cause(error))
         } else {
             Self::BrokenOff
         }
@@ -111,7 +121,7 @@ impl Trouble {
             Self::Status(_) => "unexpected_status",
             Self::Server(_) => "server_error",
             Self::TimedOut => "timed_out",
-            Self::Unreachable => "unreachable",
+            Self::Unreachable(_) => "unreachable",
             Self::BrokenOff => "broken_off",
             Self::TooLarge => "too_large",
             Self::NotJson => "not_json",
@@ -131,7 +141,7 @@ impl Trouble {
             | Self::Status(_)
             | Self::Server(_)
             | Self::TimedOut
-            | Self::Unreachable
+            | Self::Unreachable(_)
             | Self::BrokenOff
             | Self::TooLarge
             | Self::NotJson
@@ -276,6 +286,9 @@ mod tests {
         drop(listener);
         let client = crate::http::client(Duration::from_secs(10)).expect("builds");
         let error = client.get(&url).send().await.expect_err("nobody is there");
-        assert_eq!(Trouble::transport(&error).label(), "unreachable");
+        let trouble = Trouble::transport(&error);
+        assert_eq!(trouble.label(), "unreachable");
+        let said = trouble.to_string();
+        assert!(said.starts_with("Okta cannot be reached: Connection refused (os error "), "{said}");
     }
 }
