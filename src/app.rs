@@ -38,7 +38,7 @@ use crate::telemetry::metric::Metric;
 use crate::web::{self, Access, View};
 use parts::{Parts, PartsError, SourcePart};
 use publish::Publisher;
-pub use pump::PumpError;
+pub use pump::{PumpError, recover};
 use pump::{Message, Pump};
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.

@@ -4,9 +4,11 @@
 
 pub mod demo;
 mod exit;
+pub mod explain;
 mod output;
 pub mod replay;
 pub mod run;
+pub mod simulate;
 pub mod state;
 pub mod validate;
 pub mod version;

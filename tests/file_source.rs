@@ -1,6 +1,6 @@
 //! The file source on real files: every form and compression, what is cut off, positions, and the daemon's batches.
 
-#![expect(clippy::expect_used, reason = "helpers of tests, which may fail")]
+#![expect(clippy::expect_used, reason = "a test may fail anywhere")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -28,6 +28,9 @@ pub struct ExplainArgs {
     /// Files of records (NDJSON or JSON arrays); `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// The org's label and the rules from this configuration instead of the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -284,15 +287,35 @@ pub fn write(
 /// Runs the command over the records of its files, in order.
 ///
 /// # Errors
-/// As [`write`].
-pub fn run(
-    args: &ExplainArgs,
-    reader: &Reader,
-    records: &mut dyn FnMut() -> anyhow::Result<Option<Vec<u8>>>,
-    out: &mut dyn Write,
-) -> Outcome {
-    write(reader, records, Mode::from(args), out)?;
-    Ok(Exit::Good)
+/// As [`write`], and where the configuration or a file is invalid.
+pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
+    let config = args.config.as_deref().map(|path| Config::load(path, environment));
+    let config = config.transpose().map_err(Failure::invalid)?;
+    let org = config.as_ref().map_or_else(|| event::Org::new("local"), |config| config.org.clone());
+    let rules = config.as_ref().and_then(|config| config.rules.as_deref());
+    let tables = parts::tables(rules).map_err(Failure::invalid)?;
+    let reader = Reader::new(org, Arc::new(tables));
+    let mut files = Records::open(&args.files)?;
+    let mut records = || {
+        let record = files.next()?;
+        Ok(record.map(|record| match record.body {
+            Body::Whole(bytes) => bytes.to_vec(),
+            // Longer than any record may be: rejected for its size, as it would be in whole.
+            Body::TooLarge => vec![b' '; crate::decode::MAX_RECORD_BYTES + 1],
+        }))
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match write(&reader, &mut records, Mode::from(args), &mut out) {
+        Err(error) if is_closed_pipe(&error) => Ok(Exit::Good),
+        written => {
+            written?;
+            Ok(Exit::Good)
+        }
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The event types that the tables do not list.

@@ -1,10 +1,17 @@
 //! `state`: what is stored, moved, reset or forgotten. The daemon must not run: one process owns a state.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde::Serialize;
 
-use super::ConfigFile;
+use super::{ConfigFile, Exit, Failure, Outcome, Output};
+use crate::app;
+use crate::app::parts::Parts;
+use crate::config::{Config, Environment};
+use crate::event::{Person, Reject, SourceName, Timestamp};
+use crate::store::Store;
 
 /// Arguments of `state`.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,7 +53,7 @@ pub struct Move {
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigFile,
-    /// The file; `-` is stdout or stdin.
+    /// The file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }
@@ -71,6 +78,158 @@ pub struct Forget {
     /// Okta's id of the person (`00u…`).
     #[arg(value_name = "PERSON")]
     pub person: String,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    file: String,
+    events: u64,
+    duplicates: u64,
+    late: u64,
+    rejected: BTreeMap<Reject, u64>,
+    incidents_open: u64,
+    journal: u64,
+    digest: String,
+    sources: Vec<ShownSource>,
+    sinks: Vec<ShownSink>,
+}
+
+#[derive(Serialize)]
+struct ShownSource {
+    name: String,
+    watermark_of_org: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct ShownSink {
+    name: String,
+    waiting: u64,
+    dead_letters: usize,
+    tickets: Vec<ShownTicket>,
+}
+
+#[derive(Serialize)]
+struct ShownTicket {
+    incident: String,
+    number: Option<String>,
+    revision: u32,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the state is in use, cannot be read or cannot be written.
+pub fn run(args: &Args, environment: &Environment) -> Outcome {
+    match &args.action {
+        Action::Show(args) => show(args, environment),
+        Action::Export(args) => {
+            let store = Store::open(&config(&args.config, environment)?.state_dir)?;
+            store.export(&args.file)?;
+            eprintln!("exported to `{}`", args.file.display());
+            Ok(Exit::Good)
+        }
+        Action::Import(args) => {
+            Store::import(&config(&args.config, environment)?.state_dir, &args.file)?;
+            eprintln!("imported from `{}`", args.file.display());
+            Ok(Exit::Good)
+        }
+        Action::Reset(args) => {
+            Store::reset(&config(&args.config, environment)?.state_dir)?;
+            eprintln!("the state is gone; the next start begins at the cold-start window");
+            Ok(Exit::Good)
+        }
+        Action::Forget(args) => forget(args, environment),
+    }
+}
+
+fn config(file: &ConfigFile, environment: &Environment) -> Result<Config, Failure> {
+    Config::load(&file.path, environment).map_err(Failure::invalid)
+}
+
+fn show(args: &Show, environment: &Environment) -> Outcome {
+    let config = config(&args.config, environment)?;
+    let parts = Parts::of(&config).map_err(Failure::invalid)?;
+    let store = Store::open(&config.state_dir)?;
+    let (watch, positions) = app::recover(&store)?;
+    let mut shown = Shown {
+        file: store.path().display().to_string(),
+        events: 0,
+        duplicates: 0,
+        late: 0,
+        rejected: BTreeMap::new(),
+        incidents_open: 0,
+        journal: store.journal_last()?,
+        digest: watch.digest().hex(),
+        sources: Vec::new(),
+        sinks: Vec::new(),
+    };
+    for org in watch.orgs() {
+        let counts = org.counts();
+        shown.events += counts.events_total();
+        shown.duplicates += counts.duplicates;
+        shown.late += counts.late;
+        counts.rejected.iter().for_each(|(reason, n)| *shown.rejected.entry(*reason).or_default() += n);
+        shown.incidents_open += org.open_incidents().count() as u64;
+    }
+    let watermark = watch.orgs().map(|org| org.watermark()).min().filter(|at| *at > Timestamp::MIN);
+    let source = |name: &SourceName| ShownSource { name: name.to_string(), watermark_of_org: watermark };
+    shown.sources = positions.keys().map(source).collect();
+    for name in parts.sinks.iter().filter_map(|sink| sink.name()) {
+        let tickets = store.ledger_all(name)?.into_iter();
+        shown.sinks.push(ShownSink {
+            name: name.to_owned(),
+            waiting: store.count(name)?,
+            dead_letters: store.dead_letters(name)?.len(),
+            tickets: tickets
+                .map(|(incident, entry)| ShownTicket { incident, number: entry.number, revision: entry.revision })
+                .collect(),
+        });
+    }
+    let mut output = Output::stdout();
+    if args.json {
+        output.json(&shown)?;
+    } else {
+        text(&shown, &mut output)?;
+    }
+    output.finish()?;
+    Ok(Exit::Good)
+}
+
+fn text(shown: &Shown, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
+    output.line(format_args!("state        {}", shown.file))?;
+    output.line(format_args!("events       {} ({} duplicates, {} late)", shown.events, shown.duplicates, shown.late))?;
+    for (reason, n) in &shown.rejected {
+        output.line(format_args!("rejected     {n} {reason}"))?;
+    }
+    output.line(format_args!("open         {} incidents", shown.incidents_open))?;
+    for source in &shown.sources {
+        let until = source.watermark_of_org.map_or_else(|| "nothing judged yet".to_owned(), |at| format!("judged to {at}"));
+        output.line(format_args!("source       {}: {until}", source.name))?;
+    }
+    for sink in &shown.sinks {
+        output.line(format_args!(
+            "sink         {}: {} waiting, {} dead letters",
+            sink.name, sink.waiting, sink.dead_letters
+        ))?;
+        for ticket in &sink.tickets {
+            let number = ticket.number.as_deref().unwrap_or("no number yet");
+            output.line(format_args!("ticket       {number} for {}, revision {}", ticket.incident, ticket.revision))?;
+        }
+    }
+    output.line(format_args!("digest       {}", shown.digest))
+}
+
+/// Folds everything, forgets the person, and stores the result as the only snapshot: the journal that named the person
+/// goes with it.
+fn forget(args: &Forget, environment: &Environment) -> Outcome {
+    let config = config(&args.config, environment)?;
+    let mut store = Store::open(&config.state_dir)?;
+    let (mut watch, _) = app::recover(&store)?;
+    watch.forget(&Person::new(&args.person));
+    store.write_snapshot(store.journal_last()?, &watch.snapshot()?)?;
+    store.purge_journal()?;
+    eprintln!("forgotten; counters, incidents and tickets keep their numbers and name nobody");
+    Ok(Exit::Good)
 }
 
 #[cfg(test)]

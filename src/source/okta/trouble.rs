@@ -81,7 +81,11 @@ fn code(code: &Option<String>) -> String {
 
 /// The innermost cause, such as `Connection refused (os error 111)`: it names no address that could vary.
 fn root_cause(error: &dyn Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 impl Trouble {
