@@ -71,6 +71,10 @@ impl Store {
         self.commits.len()
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.limit
+    }
+
     /// The truth of what was drawn from the log; a little ahead of what is committed.
     pub(super) fn truth(&self) -> Truth {
         self.log.truth()
