@@ -5,7 +5,7 @@
 //! by [`MOST_RETRIES`] a flow).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -416,18 +416,9 @@ fn ordinary(rng: &mut ChaCha8Rng, method: Method) -> FlowResult {
     FlowResult::Success
 }
 
-/// How many flows ended how; for tests and progress.
-pub fn verdicts(flows: impl Iterator<Item = Flow>) -> BTreeMap<&'static str, u64> {
-    let mut verdicts = BTreeMap::new();
-    for flow in flows {
-        *verdicts.entry(flow.result.verdict()).or_default() += 1;
-    }
-    verdicts
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::sim::scenario::Scenario;

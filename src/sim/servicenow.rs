@@ -1,7 +1,7 @@
 //! ServiceNow over HTTP, simulated: the Table API v2 on `incident`, and `sys_choice` to read.
 //!
 //! `GET`, `POST` and `PATCH` under `/api/now/v2/table/incident` with basic authentication, strings for every value, the
-//! invalid-query trap, the state machine and the error bodies of `reference/sinks.md`, section 1. A few foreign
+//! invalid-query trap, the state machine and the error bodies of the sinks fact sheet's section 1. A few foreign
 //! incidents are there from the start, so that a client that trusts a dropped condition is caught. It fails on request
 //! only ([`ServiceNowFault`]) and emits no metrics.
 
