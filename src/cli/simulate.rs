@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{Exit, Failure, Outcome};
 use crate::event::{Span, Timestamp};
 use crate::sim::policies::PolicyState;
-use crate::sim::{Awkward, Clock, Handles, Log, OktaConfig, Org, Scenario, ServeConfig, ServiceNowConfig, serve};
+use crate::sim::{Awkward, Clock, Handles, Log, Org, Scenario, ServeConfig, serve};
 
 /// How long before the scenario happens a served clock starts: long enough to start a daemon by hand.
 const LEAD: Span = Span::minutes(15);
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR")]
     pub serve: Option<SocketAddr>,
     /// How many simulated seconds pass in a real one, with --serve
-    #[arg(long, default_value_t = 1.0, value_parser = speed, requires = "serve")]
+    #[arg(long, default_value_t = 1.0, value_parser = speed, conflicts_with = "out")]
     pub speed: f64,
     /// The share of log elements that are no event at all, between 0 and 1
     #[arg(long, default_value_t = 0.0, value_parser = share)]
@@ -137,24 +137,11 @@ fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
 
 async fn listen(args: &Args, address: SocketAddr) -> anyhow::Result<()> {
     let org = Arc::new(Org::new(args.seed, args.seats));
-    let timeline = args.scenario.timeline(&org, args.moment());
-    let (okta, servicenow) = (OktaConfig::default(), ServiceNowConfig::default());
-    let token = okta.token.clone();
-    let (user, password) = (servicenow.user.clone(), servicenow.password.clone());
     let clock = Clock::new(args.moment() - LEAD, args.speed);
-    let handles = serve(ServeConfig {
-        org,
-        timeline,
-        scenario: Some(args.scenario),
-        start: args.start,
-        until: args.until(),
-        clock,
-        awkward: args.awkward(),
-        listen: address,
-        okta,
-        servicenow,
-    })
-    .await?;
+    let config = ServeConfig::of_scenario(org, args.scenario, args.moment(), args.start, args.until(), clock);
+    let token = config.okta.token.clone();
+    let (user, password) = (config.servicenow.user.clone(), config.servicenow.password.clone());
+    let handles = serve(ServeConfig { awkward: args.awkward(), listen: address, ..config }).await?;
     let Handles { okta_url, servicenow_url, clock, .. } = &handles;
     println!("okta        {okta_url}   token {token}");
     println!("servicenow  {servicenow_url}   user {user}, password {password}");

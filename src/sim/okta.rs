@@ -165,6 +165,11 @@ impl Okta {
         Ok(store.len())
     }
 
+    /// Whether the log has reached its bound and shows nothing new.
+    pub fn is_full(&self) -> bool {
+        self.store().is_full()
+    }
+
     /// The truth of what has been drawn so far; a little ahead of what is committed.
     pub fn truth(&self) -> Truth {
         self.store().truth()

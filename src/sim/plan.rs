@@ -5,7 +5,7 @@
 //! by [`MOST_RETRIES`] a flow).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -19,7 +19,7 @@ use super::fleet::Platform;
 use super::org::{OFFICES, Org};
 use super::push::Check;
 use super::rhythm;
-use super::scenario::Timeline;
+use super::scenario::{Surge, Timeline};
 use crate::event::{Span, Timestamp};
 
 /// The most retries of one refused person after one flow.
@@ -184,24 +184,31 @@ impl Plan {
         let mut rng = chance::rng(self.org.seed, "tries", index);
         let rates = rhythm::refusal_rates(self.org.seed, hour);
         let mut number = index << 24;
+        let overlaps = |surge: &&Surge| surge.from < hour + Span::hours(1) && hour < surge.until;
+        let surge = self.timeline.surge.as_ref().filter(overlaps).map(|surge| surge.factor);
+        let peak = surge.map_or(1.0, |factor| factor.max(1.0));
         for office in 0..OFFICES.len() {
             let (_, people, weight) = &self.offices[office];
             let Some(people) = people.clone() else { continue };
-            let surge = match &self.timeline.surge {
-                Some(surge) if surge.from <= hour && hour < surge.until => surge.factor,
-                Some(_) | None => 1.0,
-            };
-            let mean = weight * rhythm::TRIES_A_WEEK * rhythm::share_of_week(self.org.seed, office, hour) * surge;
+            let share = rhythm::share_of_week(self.org.seed, office, hour);
+            let mean = weight * rhythm::TRIES_A_WEEK * share * peak;
             let tries = Poisson::new(mean).map_or(0.0, |poisson| poisson.sample(&mut rng)) as u64;
             for _ in 0..tries {
                 let person = self.offices[office].0[people.sample(&mut rng)];
                 number += 1;
                 let attempt = self.draw_try(&mut rng, number, hour, person, &rates);
-                self.add(attempt);
+                if surge.is_none() || rng.random::<f64>() < self.surge_at(attempt.at) / peak {
+                    self.add(attempt);
+                }
             }
         }
         self.draw_clusters(hour, index);
         self.draw_storm(hour);
+    }
+
+    fn surge_at(&self, at: Timestamp) -> f64 {
+        let surge = self.timeline.surge.as_ref().filter(|surge| surge.from <= at && at < surge.until);
+        surge.map_or(1.0, |surge| surge.factor)
     }
 
     fn draw_try(&self, rng: &mut ChaCha8Rng, id: u64, hour: Timestamp, person: u32, rates: &[f64; 8]) -> Try {
@@ -235,8 +242,8 @@ impl Plan {
     /// About two clusters a week: 2 to 4 people of one team, one check, spread over 40 minutes of the working day.
     fn draw_clusters(&mut self, hour: Timestamp, index: u64) {
         let mut rng = chance::rng(self.org.seed, "clusters", index);
-        for office in 0..OFFICES.len() {
-            let mean = CLUSTERS_A_WEEK * OFFICES[office].share * rhythm::share_of_week(self.org.seed, office, hour);
+        for (office, site) in OFFICES.iter().enumerate() {
+            let mean = CLUSTERS_A_WEEK * site.share * rhythm::share_of_week(self.org.seed, office, hour);
             let people = &self.offices[office].0;
             if people.is_empty() || rng.random::<f64>() >= mean {
                 continue;
@@ -409,18 +416,9 @@ fn ordinary(rng: &mut ChaCha8Rng, method: Method) -> FlowResult {
     FlowResult::Success
 }
 
-/// How many flows ended how; for tests and progress.
-pub fn verdicts(flows: impl Iterator<Item = Flow>) -> BTreeMap<&'static str, u64> {
-    let mut verdicts = BTreeMap::new();
-    for flow in flows {
-        *verdicts.entry(flow.result.verdict()).or_default() += 1;
-    }
-    verdicts
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::sim::scenario::Scenario;
@@ -532,6 +530,22 @@ mod tests {
         let count = |scenario| plan(1, 3_500, scenario, 8..11).filter(|flow| flow.retry == 0).count() as f64;
         let ratio = count(Scenario::MondaySurge) / count(Scenario::QuietWeek);
         assert!((2.4..2.6).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn a_surge_may_start_within_an_hour_and_may_be_an_outage() {
+        let org = Arc::new(Org::new(1, 3_500));
+        let count = |factor, from: i64| {
+            let from = monday() + Span::minutes(from);
+            let surge = Some(Surge { from, until: from + Span::minutes(30), factor });
+            let timeline = Timeline { surge, ..Timeline::default() };
+            let plan = Plan::new(Arc::clone(&org), timeline, monday() + Span::hours(14), monday() + Span::hours(16));
+            plan.filter(|flow| flow.retry == 0 && flow.at >= from && flow.at < from + Span::minutes(30)).count() as f64
+        };
+        let usual = count(1.0, 14 * 60 + 45);
+        assert!(usual > 500.0, "{usual}");
+        assert!((2.6..3.4).contains(&(count(3.0, 14 * 60 + 45) / usual)));
+        assert_eq!(count(0.0, 14 * 60 + 45), 0.0);
     }
 
     #[test]

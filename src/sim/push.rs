@@ -36,7 +36,7 @@ pub enum Check {
 impl Check {
     /// Every check of the null with its share of the refusals.
     ///
-    /// Source: `reference/judgement.md`, section 2; the shares add up to 0.98.
+    /// Source: the judgement study's section 2; the shares add up to 0.98.
     pub const NULL_MIX: [(Self, f64); 8] = [
         (Self::NetworkZone, 0.31),
         (Self::Risk, 0.17),

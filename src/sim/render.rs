@@ -1,6 +1,6 @@
 //! Flows, pushes and background as Okta System Log events: the exact JSON that `GET /api/v1/logs` would send.
 //!
-//! Shapes follow the fact sheet's sections 4 to 6 and the real events in `event-shapes.md`. An event is 2 to 3.5 kB
+//! Shapes follow the fact sheet's sections 4 to 6 and real public events. An event is 2 to 3.5 kB
 //! with realistic `debugData`. Ids are derived from the flow's number, so rendering is a pure function.
 
 mod background;

@@ -1,7 +1,7 @@
 //! When people sign in, and how uneven days and hours are.
 //!
 //! The working week per office, holidays, and log-normal factors by day, hour and (hour, check). The judge assumes
-//! gamma factors; the simulation draws another shape on purpose. Rates follow `reference/judgement.md`, section 2.
+//! gamma factors; the simulation draws another shape on purpose. Rates follow the judgement study's section 2.
 
 use super::chance;
 use super::org::OFFICES;

@@ -52,14 +52,14 @@ pub struct Storm {
     pub every: Span,
 }
 
-/// A time with more sign-ins than usual.
+/// A time with more sign-ins than usual, or with fewer.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Surge {
     /// Its start.
     pub from: Timestamp,
     /// Its end.
     pub until: Timestamp,
-    /// How many times the usual rate.
+    /// How many times the usual rate; 0 is an outage.
     pub factor: f64,
 }
 

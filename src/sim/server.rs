@@ -44,6 +44,31 @@ pub struct ServeConfig {
     pub servicenow: ServiceNowConfig,
 }
 
+impl ServeConfig {
+    /// A scenario that happens at `moment`, on a free port of this machine, with the usual tokens and no faults.
+    pub fn of_scenario(
+        org: Arc<Org>,
+        scenario: Scenario,
+        moment: Timestamp,
+        start: Timestamp,
+        until: Timestamp,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            timeline: scenario.timeline(&org, moment),
+            org,
+            scenario: Some(scenario),
+            start,
+            until,
+            clock,
+            awkward: Awkward::default(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            okta: OktaConfig::default(),
+            servicenow: ServiceNowConfig::default(),
+        }
+    }
+}
+
 /// Why the servers did not start.
 #[derive(Debug, Error)]
 pub enum ServeError {

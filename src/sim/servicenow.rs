@@ -1,7 +1,7 @@
 //! ServiceNow over HTTP, simulated: the Table API v2 on `incident`, and `sys_choice` to read.
 //!
 //! `GET`, `POST` and `PATCH` under `/api/now/v2/table/incident` with basic authentication, strings for every value, the
-//! invalid-query trap, the state machine and the error bodies of `reference/sinks.md`, section 1. A few foreign
+//! invalid-query trap, the state machine and the error bodies of the sinks fact sheet's section 1. A few foreign
 //! incidents are there from the start, so that a client that trusts a dropped condition is caught. It fails on request
 //! only ([`ServiceNowFault`]) and emits no metrics.
 
@@ -68,6 +68,8 @@ pub struct ServiceNowConfig {
     pub visible_after: Span,
     /// The choices of `incident.close_code`.
     pub close_codes: Vec<String>,
+    /// The most rows kept; at most [`MAX_ROWS`].
+    pub max_rows: usize,
     /// Faults by chance.
     pub faults: FaultPlan<ServiceNowFault>,
 }
@@ -85,6 +87,7 @@ impl Default for ServiceNowConfig {
             close_codes: ["Duplicate", "Known error", "Resolved by change", "Solution provided", "Workaround provided"]
                 .map(String::from)
                 .into(),
+            max_rows: MAX_ROWS,
             faults: FaultPlan::default(),
         }
     }
@@ -99,6 +102,7 @@ struct Shared {
     authorization: String,
     slow: Duration,
     retry_after: u32,
+    max_rows: usize,
     close_codes: Vec<String>,
     clock: Clock,
     address: SocketAddr,
@@ -140,6 +144,7 @@ impl ServiceNow {
             user: config.user,
             slow: config.slow,
             retry_after: config.retry_after,
+            max_rows: config.max_rows.min(MAX_ROWS),
             close_codes: config.close_codes,
             clock,
             address,
@@ -281,17 +286,17 @@ impl ServiceNow {
         let pairs = params.iter().filter(|(key, _)| !key.starts_with("sysparm_"));
         let pairs: Vec<String> = pairs.map(|(field, value)| format!("{field}={value}")).collect();
         let text = params.get("sysparm_query").cloned().unwrap_or_else(|| pairs.join("^"));
-        let (is_field, mut rows): (Box<dyn Fn(&str) -> bool>, Vec<Fields>) = match table {
+        let (columns, mut rows): (&[&str], Vec<Fields>) = match table {
             "incident" => {
                 let now = self.0.clock.now();
-                let rows =
-                    self.tables().incidents.rows.values().filter(|row| row.visible_at <= now).map(shown).collect();
-                (Box::new(|field| store::COLUMNS.contains(&field)), rows)
+                let tables = self.tables();
+                let rows = tables.incidents.rows.values().filter(|row| row.visible_at <= now).map(shown);
+                (&store::COLUMNS, rows.collect())
             }
-            "sys_choice" => (Box::new(|field| CHOICE_COLUMNS.contains(&field)), self.choices()),
+            "sys_choice" => (&CHOICE_COLUMNS, self.choices()),
             _ => return error(StatusCode::BAD_REQUEST, &format!("Invalid table {table}"), ""),
         };
-        let query = Encoded::parse(&text, is_field);
+        let query = Encoded::parse(&text, |field| columns.contains(&field));
         rows.retain(|row| query.matches(row));
         query.sort(&mut rows);
         let number = |key: &str, default| params.get(key).and_then(|text| text.parse().ok()).unwrap_or(default);
@@ -325,7 +330,7 @@ impl ServiceNow {
 
     fn create(&self, body: &Fields, params: &Params, base: &str) -> Reply {
         let mut tables = self.tables();
-        if tables.incidents.rows.len() >= MAX_ROWS {
+        if tables.incidents.rows.len() >= self.0.max_rows {
             return error(StatusCode::INTERNAL_SERVER_ERROR, "Transaction failed", "the simulated table is full");
         }
         let visible_after = tables.visible_after;

@@ -1,17 +1,15 @@
-//! The events that a push and its rollback write: one per assurance policy or rule that an apply touches.
+//! The events that a push and its rollback write: one per assurance policy or rule that an apply touches, all at the
+//! push's instant, so that nobody is refused before the change that refuses.
 
 use serde_json::{Value, json};
 
 use super::Event;
-use crate::event::{Span, Timestamp};
+use crate::event::Timestamp;
 use crate::sim::fleet::Version;
 use crate::sim::org::{App, Org};
 use crate::sim::policies::{Rule, Tier, assurance_name, policy_name};
 use crate::sim::push::{Change, Push};
 use crate::sim::{chance, truth};
-
-/// The time between two changes of one apply.
-const APPLY_STEP: Span = Span(150);
 
 /// One thing that an apply touches.
 enum Touched<'a> {
@@ -54,7 +52,7 @@ pub(crate) fn change_ids(org: &Org, number: usize, push: &Push) -> Vec<truth::To
         .collect()
 }
 
-/// The change events of a push, or of its rollback, from its instant on.
+/// The change events of a push, or of its rollback.
 pub(crate) fn push(org: &Org, number: usize, push: &Push, rollback: bool) -> Vec<Event> {
     let Some(at) = (if rollback { push.rollback_at } else { Some(push.at) }) else { return Vec::new() };
     let transaction = format!("{:026x}", chance::hash128(org.seed, "apply", number as u64, u64::from(rollback)));
@@ -62,11 +60,10 @@ pub(crate) fn push(org: &Org, number: usize, push: &Push, rollback: bool) -> Vec
     (0..)
         .zip(&things)
         .map(|(part, thing)| {
-            let published = at + Span(APPLY_STEP.0 * part as i64);
             let id = uuid(org, number, part, rollback);
             let (event_type, message, target) = describe(org, thing, rollback);
-            let json = change_event(org, &id, published, event_type, message, &transaction, target).to_string();
-            Event { published, event_type, may_be_late: false, json }
+            let json = change_event(org, &id, at, event_type, message, &transaction, target).to_string();
+            Event { published: at, event_type, may_be_late: false, json }
         })
         .collect()
 }

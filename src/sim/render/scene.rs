@@ -24,9 +24,21 @@ pub(super) struct Scene<'a> {
     pub(super) rng: ChaCha8Rng,
     authn: String,
     session: String,
-    fingerprint: String,
+    fixed: Fixed,
     number: u64,
     events: Vec<Event>,
+}
+
+/// The parts that are the same in all events of a flow, as JSON text made once.
+#[derive(Default)]
+struct Fixed {
+    actor: String,
+    client: String,
+    device: String,
+    security: String,
+    request: String,
+    debug: String,
+    log_only: String,
 }
 
 /// What one event says beyond the scene.
@@ -46,19 +58,55 @@ pub(super) struct Draft<'a> {
 impl<'a> Scene<'a> {
     pub(super) fn new(org: &'a Org, flow: &'a Flow) -> Self {
         let mut rng = chance::rng(org.seed, "render", flow.id);
-        let person = &org.people[flow.person as usize];
-        Self {
+        let mut scene = Self {
             org,
             flow,
-            person,
+            person: &org.people[flow.person as usize],
             app: &org.apps[usize::from(flow.app)],
             device: flow.device.map(|device| &org.devices[device as usize]),
             authn: chance::token(&mut rng, 22),
             session: format!("idx{}", chance::token(&mut rng, 22)),
-            fingerprint: format!("{:032x}", chance::hash128(org.seed, "print", u64::from(flow.person), 0)),
             rng,
+            fixed: Fixed::default(),
             number: 0,
             events: Vec::with_capacity(8),
+        };
+        scene.fixed = scene.fix();
+        scene
+    }
+
+    fn fix(&self) -> Fixed {
+        let (ip, place) = (self.address(), self.geography());
+        let (agent, os) = agent(self.platform());
+        let client = json!({
+            "userAgent": {"rawUserAgent": agent, "os": os, "browser": "CHROME"},
+            "zone": if self.zone_blocked() { "Blocked networks" } else { "null" },
+            "device": if self.platform().is_desktop() { "Computer" } else { "Mobile" },
+            "id": null, "ipAddress": ip, "geographicalContext": place,
+        });
+        let (level, word) = if self.risky() { ("HIGH", "POSITIVE") } else { ("LOW", "NEGATIVE") };
+        let security = json!({"asNumber": 64_500, "asOrg": "example networks", "isp": "example networks",
+                              "domain": "example.net", "isProxy": false, "risk": {"level": level}});
+        let request = json!({"ipChain": [{"ip": ip, "geographicalContext": place, "version": "V4", "source": null}]});
+        let listed: Vec<String> = BEHAVIOURS.iter().map(|name| format!("{name}={word}")).collect();
+        let map: Map<String, Value> = BEHAVIOURS.iter().map(|name| ((*name).into(), json!(word))).collect();
+        let risk =
+            if self.risky() { "{reasons=Anomalous Location, Anomalous Device, level=HIGH}" } else { "{level=LOW}" };
+        let debug = json!({
+            "authnRequestId": self.authn, "dtHash": format!("{:064x}", chance::hash128(self.flow.id, "dt", 0, 0)),
+            "deviceFingerprint":
+                format!("{:032x}", chance::hash128(self.org.seed, "print", u64::from(self.flow.person), 0)),
+            "threatSuspected": "false", "risk": risk, "behaviors": format!("{{{}}}", listed.join(", ")),
+            "oktaUserAgentExtended": "okta-auth-js/7.8.1 okta-signin-widget-7.25.1",
+        });
+        Fixed {
+            actor: self.user().to_string(),
+            client: client.to_string(),
+            device: self.device.map_or(Value::Null, |device| json!(self.signals(device))).to_string(),
+            security: security.to_string(),
+            request: request.to_string(),
+            debug: debug.to_string(),
+            log_only: json!({"risk": {"level": level}, "behaviors": map}).to_string(),
         }
     }
 
@@ -180,69 +228,75 @@ impl<'a> Scene<'a> {
         let transaction = chance::token(&mut self.rng, 26);
         let debug = self.debug(&draft, &transaction);
         let failed = matches!(draft.result, "FAILURE" | "DENY");
-        let device = self.device.filter(|_| draft.with_device).map(|device| self.signals(device));
         let severity = match draft.event_type {
             "user.account.lock" => "DEBUG",
             _ if failed => "WARN",
             _ => "INFO",
         };
-        let session = if draft.event_type == "user.session.start" && failed { "unknown" } else { &self.session };
-        let context = self.geography();
-        let ip = self.address();
-        let json = json!({
-            "uuid": chance::uuid(chance::hash128(self.org.seed, "event", self.flow.id, self.number)),
-            "published": draft.at.to_string(), "eventType": draft.event_type, "version": "0", "severity": severity,
-            "legacyEventType": draft.legacy, "displayMessage": draft.message, "actor": self.user(),
-            "client": {
-                "userAgent": {"rawUserAgent": agent(self.platform()).0, "os": agent(self.platform()).1,
-                              "browser": "CHROME"},
-                "zone": if self.zone_blocked() { "Blocked networks" } else { "null" },
-                "device": if self.platform().is_desktop() { "Computer" } else { "Mobile" },
-                "id": null, "ipAddress": ip, "geographicalContext": context,
-            },
-            "device": device, "outcome": {"result": draft.result, "reason": draft.reason},
-            "target": draft.targets, "transaction": {"type": "WEB", "id": transaction, "detail": {}},
-            "debugContext": {"debugData": debug},
-            "authenticationContext": {
-                "authenticationProvider": provider(draft.event_type), "credentialProvider": null,
-                "credentialType": null, "issuer": null, "interface": null, "authenticationStep": 0,
-                "rootSessionId": session, "externalSessionId": session,
-            },
-            "securityContext": {"asNumber": 64_500, "asOrg": "example networks", "isp": "example networks",
-                                "domain": "example.net", "isProxy": false,
-                                "risk": {"level": if self.risky() { "HIGH" } else { "LOW" }}},
-            "request": {"ipChain": [{"ip": ip, "geographicalContext": context, "version": "V4", "source": null}]},
-        });
+        let uuid = chance::uuid(chance::hash128(self.org.seed, "event", self.flow.id, self.number));
+        let outcome = json!({"result": draft.result, "reason": draft.reason});
+        let json = format!(
+            r#"{{"uuid":"{uuid}","published":"{published}","eventType":"{event_type}","version":"0","#,
+            published = draft.at,
+            event_type = draft.event_type,
+        ) + &format!(
+            r#""severity":"{severity}","legacyEventType":{legacy},"displayMessage":"{message}","actor":{actor},"#,
+            legacy = json!(draft.legacy),
+            message = draft.message,
+            actor = self.fixed.actor,
+        ) + &format!(
+            r#""client":{client},"device":{device},"outcome":{outcome},"target":{target},"#,
+            client = self.fixed.client,
+            device = if draft.with_device { &self.fixed.device } else { "null" },
+            target = json!(draft.targets),
+        ) + &format!(
+            r#""transaction":{{"type":"WEB","id":"{transaction}","detail":{{}}}},"debugContext":{{"debugData":{debug}}},"#,
+        ) + &format!(
+            r#""authenticationContext":{context},"securityContext":{security},"request":{request}}}"#,
+            context = self.authentication(&draft, failed),
+            security = self.fixed.security,
+            request = self.fixed.request,
+        );
         let may_be_late = !failed && draft.result != "ABANDONED";
         let Draft { at: published, event_type, .. } = draft;
-        self.events.push(Event { published, event_type, may_be_late, json: json.to_string() });
+        self.events.push(Event { published, event_type, may_be_late, json });
         self.number += 1;
     }
 
-    fn debug(&mut self, draft: &Draft<'_>, transaction: &str) -> Value {
-        let risk =
-            if self.risky() { "{reasons=Anomalous Location, Anomalous Device, level=HIGH}" } else { "{level=LOW}" };
-        let word = if self.risky() { "POSITIVE" } else { "NEGATIVE" };
-        let behaviours =
-            ["New Geo-Location", "New Device", "New IP", "New State", "New Country", "Velocity", "New City"];
-        let listed: Vec<String> = behaviours.iter().map(|name| format!("{name}={word}")).collect();
-        let map: Map<String, Value> = behaviours.iter().map(|name| ((*name).into(), json!(word))).collect();
-        let level = if self.risky() { "HIGH" } else { "LOW" };
-        let mut debug = json!({
+    fn authentication(&self, draft: &Draft<'_>, failed: bool) -> Value {
+        let factor = draft.debug["factor"].as_str().filter(|_| draft.event_type == "user.authentication.auth_via_mfa");
+        let session = if draft.event_type == "user.session.start" && failed { "unknown" } else { &self.session };
+        let verify = factor.filter(|factor| matches!(*factor, "SIGNED_NONCE" | "OKTA_VERIFY_PUSH" | "OKTA_SOFT_TOKEN"));
+        let mut context = json!({
+            "authenticationProvider": factor.map(|_| "FACTOR_PROVIDER"),
+            "credentialProvider": verify.map(|_| "OKTA_CREDENTIAL_PROVIDER"),
+            "credentialType": null, "issuer": null, "interface": null, "authenticationStep": 0,
+            "rootSessionId": session, "externalSessionId": session,
+        });
+        if factor == Some("SIGNED_NONCE") {
+            let phished = self.flow.result == FlowResult::PhishingDeclined;
+            let origin = if phished { "https://acme-login.example.net" } else { "https://acme.example.com" };
+            context["authenticatorContext"] = json!({"bindingMethod": "LOOPBACK", "requestOrigin": origin,
+                "validationStatus": "SUCCESS", "userConsent": "APPROVED_USER_VERIFICATION"});
+        }
+        context
+    }
+
+    /// The debug data: what all events of the flow share, then what this request and draft add.
+    fn debug(&self, draft: &Draft<'_>, transaction: &str) -> String {
+        let mut own = json!({
             "requestId": transaction, "requestUri": draft.uri, "url": format!("{}?", draft.uri),
-            "authnRequestId": self.authn, "dtHash": format!("{:064x}", chance::hash128(self.flow.id, "dt", 0, 0)),
-            "deviceFingerprint": self.fingerprint, "threatSuspected": "false",
             "traceId": chance::uuid(chance::hash128(self.flow.id, "trace", self.number, 0)),
-            "risk": risk, "behaviors": format!("{{{}}}", listed.join(", ")),
-            "oktaUserAgentExtended": "okta-auth-js/7.8.1 okta-signin-widget-7.25.1", "origin": "https://acme.example.com",
         });
         if draft.event_type == "policy.evaluate_sign_on" || draft.event_type == "user.session.start" {
-            debug["logOnlySecurityData"] = json!(json!({"risk": {"level": level}, "behaviors": map}).to_string());
+            own["logOnlySecurityData"] = json!(self.fixed.log_only);
         }
-        if let (Some(debug), Some(extra)) = (debug.as_object_mut(), draft.debug.as_object()) {
-            debug.extend(extra.iter().map(|(key, value)| (key.clone(), value.clone())));
+        if let (Some(own), Some(extra)) = (own.as_object_mut(), draft.debug.as_object()) {
+            own.extend(extra.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
-        debug
+        let own = own.to_string();
+        let (shared, own) = (self.fixed.debug.strip_suffix('}'), own.strip_prefix('{'));
+        format!("{},{}", shared.unwrap_or_default(), own.unwrap_or_default())
     }
 
     fn zone_blocked(&self) -> bool {
@@ -268,9 +322,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn provider(event_type: &str) -> Value {
-    if event_type == "user.authentication.auth_via_mfa" { json!("FACTOR_PROVIDER") } else { Value::Null }
-}
+const BEHAVIOURS: [&str; 7] =
+    ["New Geo-Location", "New Device", "New IP", "New State", "New Country", "Velocity", "New City"];
 
 fn agent(platform: Platform) -> (&'static str, &'static str) {
     match platform {

@@ -106,8 +106,7 @@ pub(crate) fn flow(org: &Org, flow: &Flow) -> Vec<Event> {
         }
         FlowResult::PhishingDeclined => {
             let reason = Some("FastPass declined phishing attempt");
-            let extra = json!({"origin": "https://acme-login.example.net"});
-            authenticate(&mut scene, flow.decided_at, &factor, "FAILURE", reason, extra);
+            authenticate(&mut scene, flow.decided_at, &factor, "FAILURE", reason, json!({}));
         }
     }
     scene.into_events()

@@ -1,7 +1,7 @@
 //! ServiceNow's encoded queries over rows of strings, with the trap that a condition on an unknown field is dropped.
 //!
 //! `^` joins by and, `^OR` binds a condition to its left neighbour, `ORDERBY` and `ORDERBYDESC` sort. Operators: `=`,
-//! `!=`, `LIKE`, `STARTSWITH`, `IN`, `ISEMPTY`, `ISNOTEMPTY`. Source: `reference/sinks.md`, section 1.1.
+//! `!=`, `LIKE`, `STARTSWITH`, `IN`, `ISEMPTY`, `ISNOTEMPTY`. Source: the sinks fact sheet's section 1.1.
 
 use std::collections::BTreeMap;
 

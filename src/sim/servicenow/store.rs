@@ -239,7 +239,7 @@ fn write(row: &mut Row, at: Timestamp, by: &str, body: &Fields) -> Result<(), Re
     Ok(())
 }
 
-/// Source: `reference/sinks.md`, section 1.1: Closed is final, resolving needs a code and notes, On Hold with reason 1
+/// Source: the sinks fact sheet's section 1.1: Closed is final, resolving needs a code and notes, On Hold with reason 1
 /// (awaiting caller) needs comments.
 fn transition(row: &Row, body: &Fields) -> Result<(), Refusal> {
     let after = |field: &str| body.get(field).map_or_else(|| row.get(field), String::as_str);
