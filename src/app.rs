@@ -8,6 +8,7 @@
 //! Only this module joins the edges. Sources and sinks may be unreachable for as long as they like: the daemon starts,
 //! says so in `/readyz`, and keeps trying.
 
+pub mod demo;
 pub mod parts;
 mod publish;
 mod pump;
@@ -38,8 +39,8 @@ use crate::telemetry::metric::Metric;
 use crate::web::{self, Access, View};
 use parts::{Parts, PartsError, SourcePart};
 use publish::Publisher;
-pub use pump::{PumpError, recover};
 use pump::{Message, Pump};
+pub use pump::{PumpError, recover};
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
 const INBOX: usize = 4;
@@ -196,14 +197,21 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
 }
 
 impl Running {
-    /// Waits until every source has delivered what it has (`run --once`), or the pump fails.
-    pub async fn sources_done(&mut self) {
+    /// Waits until every source has delivered what it has (`run --once`).
+    ///
+    /// # Errors
+    /// Where the pump fails first.
+    pub async fn sources_done(&mut self) -> Result<(), PumpError> {
         for source in &mut self.sources {
-            if let Err(error) = source.await {
-                tracing::error!(%error, "a source ended abnormally");
+            tokio::select! {
+                ended = source => if let Err(error) = ended {
+                    tracing::error!(%error, "a source ended abnormally");
+                },
+                pump = &mut self.pump => return pump.unwrap_or(Err(PumpError::Ended)).and(Err(PumpError::Ended)),
             }
         }
         self.sources.clear();
+        Ok(())
     }
 
     /// Waits until the pump ends on its own, which it does only on a failure.
@@ -325,12 +333,7 @@ impl Spawner<'_> {
 }
 
 /// Hands a source's batches to the pump; with `once` only until the source has nothing more.
-async fn forward(
-    mut batches: mpsc::Receiver<Batch>,
-    inbox: mpsc::Sender<Message>,
-    once: bool,
-    source: JoinHandle<()>,
-) {
+async fn forward(mut batches: mpsc::Receiver<Batch>, inbox: mpsc::Sender<Message>, once: bool, source: JoinHandle<()>) {
     while let Some(batch) = batches.recv().await {
         let is_last = once && !batch.backlog;
         if inbox.send(Message::Batch(batch)).await.is_err() || is_last {

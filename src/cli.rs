@@ -34,8 +34,20 @@ pub struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon.
+    Run(run::Args),
+    /// Show it all on a simulated org: a bad push, an incident, a rollback.
+    Demo(demo::Args),
+    /// Run recorded events through the core and report.
+    Replay(replay::Args),
+    /// Say what each record of a log means.
+    Explain(explain::ExplainArgs),
     /// Check a configuration without binding or connecting anything.
     Validate(validate::Args),
+    /// Make or serve a simulated org's log.
+    Simulate(simulate::Args),
+    /// Look at the stored state, move it, reset it, or forget a person.
+    State(state::Args),
     /// Say which version this is.
     Version(version::Args),
 }
@@ -48,10 +60,21 @@ impl Command {
     pub fn run(self) -> Outcome {
         let environment = Environment::of_process();
         match self {
+            Self::Run(args) => run::run(&args, &environment),
+            Self::Demo(args) => demo::run(&args, &environment),
+            Self::Replay(args) => replay::run(&args, &environment),
+            Self::Explain(args) => explain::run(&args, &environment),
             Self::Validate(args) => validate::run(&args, &environment),
+            Self::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
+            Self::State(args) => state::run(&args, &environment),
             Self::Version(args) => version::run(&args),
         }
     }
+}
+
+/// The runtime of a command that needs one.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// Where the configuration is.

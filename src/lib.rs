@@ -35,3 +35,4 @@ pub mod telemetry;
 pub mod watch;
 pub mod web;
 pub mod window;
+pub mod yaml;

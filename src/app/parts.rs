@@ -72,7 +72,9 @@ impl Parts {
         let mut sources: Vec<SourcePart> = Vec::new();
         for integration in &config.sources {
             let typed: source::Config = section(&integration.node)?;
-            warnings.extend(typed.unbuilt().iter().map(|key| format!("`{key}` of a source is not built yet and is ignored")));
+            warnings.extend(
+                typed.unbuilt().iter().map(|key| format!("`{key}` of a source is not built yet and is ignored")),
+            );
             let org = typed.org().map_or_else(|| config.org.clone(), Org::new);
             let name = unique_name(&sources, typed.kind(), &org);
             sources.push(SourcePart { name, org, config: typed });

@@ -66,8 +66,13 @@ impl Publisher {
     fn counters_of(&mut self, org: &OrgView<'_>) {
         let (name, counts) = (org.name().as_str(), org.counts());
         for (meaning, n) in &counts.events {
-            let labels =
-                [name, meaning.kind.as_str(), meaning.credential.as_str(), meaning.outcome.as_str(), meaning.reason.as_str()];
+            let labels = [
+                name,
+                meaning.kind.as_str(),
+                meaning.credential.as_str(),
+                meaning.outcome.as_str(),
+                meaning.reason.as_str(),
+            ];
             self.count(Metric::Events, &labels, *n);
         }
         self.count(Metric::Duplicates, &[name], counts.duplicates);

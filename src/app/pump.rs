@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, block_in_place};
 
 use super::publish::Publisher;
+use crate::clock;
 use crate::event::SourceName;
 use crate::fault;
 use crate::input::{CoreConfig, Input};
@@ -20,7 +21,6 @@ use crate::store::{Commit, Store, StoreError};
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
 use crate::watch::{SnapshotError, Watch};
-use crate::clock;
 
 /// Inputs of one transaction: a few pages; what waits beyond it takes the next turn.
 const TURN_INPUTS: usize = 8_000;
@@ -247,4 +247,3 @@ impl Pump {
         Ok(())
     }
 }
-

@@ -8,16 +8,21 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Exit, Outcome};
+use super::{Exit, Failure, Outcome};
+use crate::app::parts;
 use crate::classify::Reader;
+use crate::config::{Config, Environment};
 use crate::event::{
     self, AuthEvent, Credential, Kind, Platform, PostureCheck, PostureSource, Reason, Reject, Timestamp,
 };
+
+use crate::source::file::{Body, Records};
 
 /// Event types kept by `--unknown`; more are counted together.
 const UNKNOWN_TYPES: usize = 10_000;
@@ -301,7 +306,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
         Ok(record.map(|record| match record.body {
             Body::Whole(bytes) => bytes.to_vec(),
             // Longer than any record may be: rejected for its size, as it would be in whole.
-            Body::TooLarge => vec![b' '; crate::decode::MAX_RECORD_BYTES + 1],
+            Body::TooLarge => vec![b' '; crate::decode::RECORD_BYTES + 1],
         }))
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());

@@ -236,9 +236,11 @@ mod tests {
         check(json!({"events": 3}), json!({"events": 3, "late": 0}), &[]);
         check(json!({"events": 3}), json!({"events": 4}), &[".events: 3 and 4"]);
         check(json!({"incidents": []}), json!({"incidents": [1]}), &[".incidents: 0 and 1 elements"]);
-        check(json!({"incidents": [{"people": 5}]}), json!({"incidents": [{"people": 6, "key": "x"}]}), &[
-            ".incidents[0].people: 5 and 6",
-        ]);
+        check(
+            json!({"incidents": [{"people": 5}]}),
+            json!({"incidents": [{"people": 6, "key": "x"}]}),
+            &[".incidents[0].people: 5 and 6"],
+        );
         check(json!({"rejected": {"future": 1}}), json!({"rejected": {}}), &[".rejected.future: 1 and null"]);
     }
 }

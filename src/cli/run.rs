@@ -43,8 +43,7 @@ async fn daemon(args: &Args, config: Config, environment: &Environment) -> Outco
     let mut running = app::start(setup).await.map_err(failure)?;
     let drain_sinks = if args.once {
         tokio::select! {
-            () = running.sources_done() => true,
-            error = running.pump_failed() => return Err(Failure::could_not_run(error)),
+            done = running.sources_done() => done.map(|()| true)?,
             () = until_stopped(&mut signals) => false,
         }
     } else {

@@ -197,13 +197,15 @@ fn show(args: &Show, environment: &Environment) -> Outcome {
 
 fn text(shown: &Shown, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
     output.line(format_args!("state        {}", shown.file))?;
-    output.line(format_args!("events       {} ({} duplicates, {} late)", shown.events, shown.duplicates, shown.late))?;
+    output
+        .line(format_args!("events       {} ({} duplicates, {} late)", shown.events, shown.duplicates, shown.late))?;
     for (reason, n) in &shown.rejected {
         output.line(format_args!("rejected     {n} {reason}"))?;
     }
     output.line(format_args!("open         {} incidents", shown.incidents_open))?;
     for source in &shown.sources {
-        let until = source.watermark_of_org.map_or_else(|| "nothing judged yet".to_owned(), |at| format!("judged to {at}"));
+        let until =
+            source.watermark_of_org.map_or_else(|| "nothing judged yet".to_owned(), |at| format!("judged to {at}"));
         output.line(format_args!("source       {}: {until}", source.name))?;
     }
     for sink in &shown.sinks {

@@ -10,9 +10,9 @@ use super::facts::{self, Dimension, Facts};
 use super::narrative;
 use super::refusals::{Refusal, RefusalLog};
 use crate::action::{Evidence, Incident, IncidentAction, IncidentStep, Severity};
-use crate::event::{Org, Timestamp};
+use crate::event::{Org, Span, Timestamp};
 use crate::input::{IncidentConfig, JudgeConfig};
-use crate::judge::{Look, Verdict};
+use crate::judge::{Look, Verdict, spike};
 use crate::window::SeriesKey;
 
 /// The judge's name in keys and tickets.
@@ -53,8 +53,8 @@ pub struct Moment<'a> {
     pub judge: &'a JudgeConfig,
     /// The refusals in reach.
     pub refusals: &'a RefusalLog,
-    /// Whether a series is calm now.
-    pub is_calm: &'a dyn Fn(&SeriesKey) -> bool,
+    /// Whether a series' score in a window is below a limit now.
+    pub is_calm: &'a dyn Fn(&SeriesKey, Span, f64) -> bool,
     /// People expected to be refused in a series since an instant.
     pub expected_since: &'a dyn Fn(&SeriesKey, Timestamp) -> f64,
     /// What people call a value: the label of an app for its id.
@@ -83,6 +83,7 @@ struct Told {
 struct Live {
     state: State,
     parts: Vec<SeriesKey>,
+    calm_window: Span,
     facts: Facts,
     view: Incident,
     told: Option<Told>,
@@ -117,8 +118,8 @@ impl Incidents {
     /// Whether an hour (of the epoch) belongs to an incident, from its onset.
     pub fn cover_hour(&self, hour: i64) -> bool {
         let covers = |incident: &Incident| {
-            let end = incident.resolved_at.map_or(i64::MAX, |at| at.index(crate::event::Span::hours(1)));
-            (incident.onset.index(crate::event::Span::hours(1))..=end).contains(&hour)
+            let end = incident.resolved_at.map_or(i64::MAX, |at| at.index(Span::hours(1)));
+            (incident.onset.index(Span::hours(1))..=end).contains(&hour)
         };
         self.live.values().any(|live| covers(&live.view)) || self.ended.iter().any(covers)
     }
@@ -221,7 +222,8 @@ impl Live {
                 ..Evidence::default()
             },
         };
-        Self { state: State::Open, parts: vec![firing.key.clone()], facts, view, told: None, revision: 0 }
+        let calm_window = spike::calm_window(firing.look.window);
+        Self { state: State::Open, parts: vec![firing.key.clone()], calm_window, facts, view, told: None, revision: 0 }
     }
 
     /// Whether a firing series is of the same cause: a part already, or about people mostly counted already.
@@ -230,7 +232,9 @@ impl Live {
     }
 
     fn step(&mut self, moment: &Moment<'_>) {
-        let calm = || self.parts.iter().all(|part| (moment.is_calm)(part));
+        let below = |n: usize| if n == 0 { spike::CALM_FIRST } else { spike::CALM_PART };
+        let mut parts = self.parts.iter().enumerate();
+        let mut calm = || parts.all(|(n, part)| (moment.is_calm)(part, self.calm_window, below(n)));
         self.state = match self.state {
             State::Open if calm() => State::Recovering { since: moment.tick },
             State::Recovering { .. } if !calm() => State::Open,

@@ -16,11 +16,16 @@ use crate::input::JudgeConfig;
 pub const WINDOWS: [Span; 5] =
     [Span::minutes(1), Span::minutes(5), Span::minutes(15), Span::minutes(60), Span::minutes(240)];
 
-/// The window in which an incident's series must come to rest.
-pub const CALM_WINDOW: Span = Span::minutes(15);
+/// The series that opened an incident is at rest below this score.
+pub const CALM_FIRST: f64 = 1.0;
+/// Every other part is at rest below this one: of dozens of parts over half an hour, one above 1 is ordinary.
+pub const CALM_PART: f64 = 3.0;
 
-/// A series in the calm window is at rest below this score.
-const CALM_SCORE: f64 = 1.0;
+/// The window in which an incident must come to rest: the one that it was seen in, so that refusals too thin for a
+/// short window keep it open, within 15 to 60 minutes.
+pub fn calm_window(fired: Span) -> Span {
+    fired.clamp(Span::minutes(15), Span::minutes(60))
+}
 
 /// One question: this series, this window, now.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -85,10 +90,9 @@ pub fn judge(look: &Look, config: &JudgeConfig) -> Verdict {
     Verdict { reason, score, threshold, expected }
 }
 
-/// Whether the series is at rest: the calm window's score is that of an ordinary quarter of an hour.
-pub fn is_calm(look: &Look, config: &JudgeConfig) -> bool {
-    debug_assert_eq!(look.window, CALM_WINDOW);
-    score(look, config) < CALM_SCORE
+/// Whether the series is at rest in the look's window.
+pub fn is_calm(look: &Look, config: &JudgeConfig, below: f64) -> bool {
+    score(look, config) < below
 }
 
 fn score(look: &Look, config: &JudgeConfig) -> f64 {
@@ -102,7 +106,7 @@ mod tests {
     use crate::input::CoreConfig;
 
     fn look(people: u32, attempts: f64) -> Look {
-        Look { people, attempts, rate: 0.01, series_of_level: 12, window: CALM_WINDOW, first_day: false }
+        Look { people, attempts, rate: 0.01, series_of_level: 12, window: Span::minutes(15), first_day: false }
     }
 
     #[track_caller]
@@ -131,8 +135,10 @@ mod tests {
     #[test]
     fn a_quiet_quarter_of_an_hour_is_calm() {
         let config = CoreConfig::default().judge;
-        assert!(is_calm(&look(0, 300.0), &config));
-        assert!(is_calm(&look(4, 300.0), &config));
-        assert!(!is_calm(&look(30, 300.0), &config));
+        assert!(is_calm(&look(0, 300.0), &config, CALM_FIRST));
+        assert!(is_calm(&look(4, 300.0), &config, CALM_FIRST));
+        assert!(!is_calm(&look(30, 300.0), &config, CALM_PART));
+        assert_eq!(calm_window(Span::minutes(1)), Span::minutes(15));
+        assert_eq!(calm_window(Span::minutes(240)), Span::minutes(60));
     }
 }

@@ -49,6 +49,9 @@ pub use self::trouble::{Timing, Trouble};
 /// After how many troubles in a row a passing one is reported, where the source delivered before.
 const WORTH_REPORTING: u32 = 3;
 
+/// From this difference on, the server's clock decides where a cold start begins.
+const CLOCKS_DIFFER: Span = Span::minutes(1);
+
 /// The poller of one org.
 pub struct Okta {
     config: Config,
@@ -63,6 +66,8 @@ pub struct Okta {
     /// The server's clock minus the host's, once a reply had a `Date`.
     clock_ahead: Span,
     token: Option<Secret>,
+    /// Whether a cold start has compared the clocks.
+    clock_compared: bool,
     /// Troubles since the last page.
     troubles: u32,
     /// Restarts since a link was last followed: a server that accepts no link of its own must not be asked in a loop.
@@ -108,6 +113,7 @@ impl Okta {
             budget,
             place,
             clock_ahead: Span(0),
+            clock_compared: false,
             token: None,
             troubles: 0,
             restarts: 0,
@@ -147,7 +153,9 @@ impl Okta {
             while let Err(length) = self.budget.take(clock::monotonic()) {
                 self.pause(Wait { cause: "budget", length }).await;
             }
+            let assumed = self.server_now();
             let wait = match self.ask().await {
+                Ok(page) if self.began_by_another_clock(&page, assumed) => continue,
                 Ok(page) => {
                     let (batch, wait) = self.accept(page);
                     if out.send(batch).await.is_err() {
@@ -166,6 +174,19 @@ impl Okta {
             };
             self.pause(wait).await;
         }
+    }
+
+    /// Whether a cold start asked for a point in time worked out by a clock that the server's reply shows to be wrong.
+    /// Such a page is dropped and the point worked out again, once: `start` is meant by the server's clock.
+    fn began_by_another_clock(&mut self, page: &Page, assumed: Timestamp) -> bool {
+        let differs = page.date.is_some_and(|date| (date - assumed).0.abs() > CLOCKS_DIFFER.0);
+        if self.clock_compared || self.place.is_link() || !differs {
+            return false;
+        }
+        self.clock_compared = true;
+        tracing::warn!(source = %self.name, "the host's clock differs from the server's; beginning by the server's");
+        self.place.give_up_link();
+        true
     }
 
     async fn ask(&mut self) -> Result<Page, Trouble> {

@@ -308,7 +308,7 @@ impl OrgWatch {
             config: incident,
             judge,
             refusals: &self.refusals,
-            is_calm: &|key| table.is_calm(key, tick, judge),
+            is_calm: &|key, window, below| table.is_calm(key, window, below, tick, judge),
             expected_since: &|key, since| table.expected(key, since, tick),
             name: &|key| table.name(key),
         };

@@ -9,7 +9,7 @@ use crate::attempt::{Standing, Verdict};
 use crate::event::{Credential, Platform, Span, Timestamp};
 use crate::incident::{Firing, Refusal};
 use crate::input::JudgeConfig;
-use crate::judge::spike::{self, CALM_WINDOW, WINDOWS};
+use crate::judge::spike::{self, WINDOWS};
 use crate::judge::{Baseline, Look};
 use crate::window::{LastSeen, Level, Ring, SeriesKey, Tally};
 
@@ -143,13 +143,20 @@ impl SeriesTable {
         Some(Firing { key, look, verdict, people })
     }
 
-    /// Whether a series is at rest; one that is gone is.
-    pub(super) fn is_calm(&self, key: &SeriesKey, tick: Timestamp, config: &JudgeConfig) -> bool {
+    /// Whether a series is at rest in a window; one that is gone is.
+    pub(super) fn is_calm(
+        &self,
+        key: &SeriesKey,
+        window: Span,
+        below: f64,
+        tick: Timestamp,
+        config: &JudgeConfig,
+    ) -> bool {
         let Some(series) = self.series.get(key) else { return true };
         // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
-        let someone_tries =
-            self.exposure(&SeriesKey::org()).is_some_and(|org| org.attempts(tick - CALM_WINDOW, tick) > 0.0);
-        someone_tries && spike::is_calm(&self.look(key, series, tick, CALM_WINDOW), config)
+        let org = self.exposure(&SeriesKey::org());
+        let someone_tries = org.is_some_and(|org| org.attempts(tick - window, tick) > 0.0);
+        someone_tries && spike::is_calm(&self.look(key, series, tick, window), config, below)
     }
 
     /// People expected to be refused in a series from `since` to `to`.

@@ -106,7 +106,7 @@ pub struct SeriesRow {
 
 impl SeriesRow {
     /// Whether this is an org as a whole.
-    pub(super) fn is_whole_org(&self) -> bool {
+    pub(crate) fn is_whole_org(&self) -> bool {
         [&self.app, &self.rule, &self.platform, &self.cohort, &self.credential].iter().all(|part| part.is_none())
     }
 }

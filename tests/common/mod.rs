@@ -69,21 +69,15 @@ fn event(org: &Org, flow: &Flow) -> AuthEvent {
         FlowResult::Denied(_) => {
             ("policy.evaluate_sign_on", Kind::PolicyEvaluation, Outcome::Deny, Reason::PolicyDenied)
         }
-        FlowResult::Failed | FlowResult::Locked | FlowResult::PushDenied => (
-            "user.authentication.auth_via_mfa",
-            Kind::Authentication,
-            Outcome::Failure,
-            Reason::InvalidCredentials,
-        ),
+        FlowResult::Failed | FlowResult::Locked | FlowResult::PushDenied => {
+            ("user.authentication.auth_via_mfa", Kind::Authentication, Outcome::Failure, Reason::InvalidCredentials)
+        }
         FlowResult::Abandoned => {
             ("user.authentication.auth_via_mfa", Kind::Authentication, Outcome::Abandoned, Reason::None)
         }
-        FlowResult::PhishingDeclined => (
-            "user.authentication.auth_via_mfa",
-            Kind::Authentication,
-            Outcome::Failure,
-            Reason::PhishingDeclined,
-        ),
+        FlowResult::PhishingDeclined => {
+            ("user.authentication.auth_via_mfa", Kind::Authentication, Outcome::Failure, Reason::PhishingDeclined)
+        }
     };
     let platform = flow.device.map_or(Platform::Unknown, |device| {
         let word = org.devices[device as usize].platform.as_str();
