@@ -748,6 +748,27 @@ async fn one_incident_that_is_refused_does_not_hold_up_another() {
 }
 
 #[tokio::test]
+async fn an_incident_with_hundreds_of_steps_waits_in_order_and_hides_no_other() {
+    let bench = Bench::new().await;
+    let mut steps: Vec<_> = (2..400).map(|n| action(n, if n % 2 == 0 { Resolve } else { Reopen })).collect();
+    steps.insert(0, action(1, Open));
+    steps.push(action_of("aw-b", 1, Open));
+    bench.instance.script(Method::POST, [Awkward::Refuse(403, None), Awkward::Not]);
+    bench.instance.script(Method::POST, vec![Awkward::Refuse(403, None); 50]);
+    bench.commit(&steps);
+    let running = bench.start();
+    bench.until("the other", || !bench.instance.rows("aw-b").is_empty()).await;
+    bench.until("tried again", || bench.metric("authwatch_sink_retries_total{", &["forbidden"]) >= 2.0).await;
+    bench.stop(running).await;
+    assert_eq!(bench.store().count(SINK).expect("counts"), 399);
+    assert_eq!(
+        bench.metric("authwatch_sink_actions_total{", &["step=\"resolve\""]),
+        0.0,
+        "nothing overtakes an opening"
+    );
+}
+
+#[tokio::test]
 async fn a_new_password_is_picked_up_at_the_first_refusal() {
     let bench = Bench::new().await;
     let running = bench.start();
