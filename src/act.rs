@@ -17,6 +17,8 @@ mod worker;
 
 use std::sync::Arc;
 
+pub use worker::DRAIN;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use thiserror::Error;
@@ -207,7 +209,7 @@ impl Sink {
 }
 
 /// Starts one worker per sink. `wake` is told with `notify_waiters` after each commit; a worker also looks on its own
-/// every few seconds. Once `shutdown` is true, a worker finishes what is due within [`worker::DRAIN`] and ends.
+/// every few seconds. Once `shutdown` is true, a worker finishes what is due within [`DRAIN`] and ends.
 pub fn spawn(
     sinks: Vec<(String, Sink)>,
     store: Arc<Store>,
@@ -222,8 +224,6 @@ pub fn spawn(
     };
     sinks.into_iter().map(start).collect()
 }
-
-pub use worker::DRAIN;
 
 #[cfg(test)]
 mod tests {

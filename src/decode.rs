@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no logging. It refuses to guess and to give up: a value of a foreign type reads as absent, a
 //! record that is no event becomes a [`Reject`](crate::event::Reject) with a closed reason, and one bad record never
-//! spoils the others. A record may be wrapped: see [`envelope`](self) for the wrappers that are known.
+//! spoils the others. A record may be wrapped, as event hooks, EventBridge, Kafka Connect and collectors do.
 //!
 //! Each event is handed over while its bytes are hot; no list of events is ever built.
 

@@ -1,5 +1,7 @@
 //! The meaning of events: every fixture beside the tables, the reach of the vocabularies, and tables that are wrong.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Every shape that a log pipeline has been seen to send, every wrapper, and input that is broken on purpose.
 
+#![expect(clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
 use std::sync::{Arc, LazyLock};
 
 use authwatch::classify::{Reader, Tables};

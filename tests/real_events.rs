@@ -1,5 +1,7 @@
 //! Real events from public repositories, where they are at hand; the tests say so and pass where they are not.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

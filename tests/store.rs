@@ -1,5 +1,7 @@
 //! The durable state: what a commit keeps, what a restart finds, and what is refused.
 
+#![expect(clippy::expect_used, reason = "helpers of tests may fail a test")]
+
 use std::fs;
 use std::path::Path;
 

@@ -64,6 +64,8 @@ vocabulary! {
         Invalid => "invalid",
         /// A create's outcome is not known yet.
         Settling => "settling",
+        /// A create left no trace and is sent once more.
+        PostLost => "post_lost",
         /// Look-ups return what was not asked for, so an absence proves nothing.
         LookupUntrusted => "lookup_untrusted",
         /// A secret cannot be read.

@@ -365,3 +365,141 @@ impl Unknown {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::classify::Tables;
+    use crate::event::Org;
+
+    const DENY: &str = r#"{"uuid":"u1","published":"2026-03-02T09:00:00Z","eventType":"policy.evaluate_sign_on",
+        "outcome":{"result":"DENY"},"device":{"os_platform":"OSX"},
+        "debugContext":{"debugData":{"authnRequestId":"req1qw2er3ty4ui5op6as7df","factor":"SIGNED_NONCE"}},
+        "target":[{"id":"0oa1qw2er3ty4ui5op6a","type":"AppInstance","displayName":"Payroll"},
+                  {"type":"Rule","displayName":"Catch-all Rule"}]}"#;
+
+    fn reader() -> Reader {
+        Reader::new(Org::new("acme"), Arc::new(Tables::embedded()))
+    }
+
+    fn written(records: &[&str], mode: Mode) -> String {
+        let mut records = records.iter();
+        let mut out = Vec::new();
+        let mut next = || Ok(records.next().map(|record| record.as_bytes().to_vec()));
+        write(&reader(), &mut next, mode, &mut out).expect("written");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn json_has_the_fields_of_the_contract_in_their_order() {
+        let json = Mode { json: true, ..Mode::default() };
+        assert_eq!(
+            written(&[DENY], json),
+            concat!(
+                r#"{"uuid":"u1","org":"acme","published":"2026-03-02T09:00:00.000Z","event_type":"policy.evaluate_sign_on","#,
+                r#""kind":"policy_evaluation","credential":"fastpass","phishing_resistant":true,"outcome":"deny","#,
+                r#""okta_outcome":"DENY","reason":"policy_denied","#,
+                r#""posture":{"source":"none","policy":null,"fail":[],"unknown":[],"checks":[]},"platform":"macos","#,
+                r#""app":"0oa1qw2er3ty4ui5op6a","rule":"Catch-all Rule","attempt":"req1qw2er3ty4ui5op6as7df","reject":null}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_reject_has_the_same_fields_and_says_only_why() {
+        let json = Mode { json: true, ..Mode::default() };
+        assert_eq!(
+            written(&["{}"], json),
+            concat!(
+                r#"{"uuid":null,"org":"acme","published":null,"event_type":null,"kind":null,"credential":null,"#,
+                r#""phishing_resistant":null,"outcome":null,"okta_outcome":null,"reason":null,"#,
+                r#""posture":{"source":"none","policy":null,"fail":[],"unknown":[],"checks":[]},"platform":null,"#,
+                r#""app":null,"rule":null,"attempt":null,"reject":"no_event_type"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn text_is_a_sentence_for_people() {
+        let records = [
+            DENY,
+            "{}",
+            r#"{"published":"2026-03-02T09:00:00Z","eventType":"application.policy.sign_on.deny_access","outcome":{"result":"SUCCESS"}}"#,
+        ];
+        assert_eq!(
+            written(&records, Mode::default()),
+            "2026-03-02T09:00:00.000Z  policy.evaluate_sign_on  policy_evaluation deny, because of policy_denied, with \
+             fastpass, phishing-resistant, on macos, app 0oa1qw2er3ty4ui5op6a, rule Catch-all Rule, attempt \
+             req1qw2er3ty4ui5op6as7df\n\
+             rejected: no_event_type\n\
+             2026-03-02T09:00:00.000Z  application.policy.sign_on.deny_access  access_denied deny (Okta wrote SUCCESS), \
+             because of policy_denied\n"
+        );
+    }
+
+    #[test]
+    fn redaction_hashes_ids_and_drops_names() {
+        let mode = Mode { json: true, redact: true, ..Mode::default() };
+        let first = written(&[DENY], mode);
+        for secret in ["0oa1qw2er3ty4ui5op6a", "req1qw2er3ty4ui5op6as7df", "Catch-all", "Payroll"] {
+            assert!(!first.contains(secret), "{first}");
+        }
+        assert!(first.contains(r#""app":"app-"#) && first.contains(r#""rule":"rule","attempt":"attempt-"#), "{first}");
+        assert_eq!(first, written(&[DENY], mode), "the same id has the same hash");
+        assert_ne!(first, written(&[&DENY.replace("0oa1", "0oa2")], mode), "another id has another");
+    }
+
+    #[test]
+    fn unknown_types_are_counted_and_listed_ones_are_not() {
+        let event = |kind: &str| format!(r#"{{"published":"2026-03-02T09:00:00Z","eventType":"{kind}"}}"#);
+        let (rare, often) = (event("a.rare.type"), event("b.type"));
+        let records = [DENY, &rare, &often, "{}", &often, &event("app.oauth2.token.revoke")];
+        let unknown = Mode { unknown: true, ..Mode::default() };
+        assert_eq!(written(&records, unknown), "       2  b.type\n       1  a.rare.type\n");
+        let json = Mode { json: true, ..unknown };
+        assert_eq!(
+            written(&records, json),
+            "{\"event_type\":\"b.type\",\"count\":2}\n{\"event_type\":\"a.rare.type\",\"count\":1}\n"
+        );
+    }
+
+    #[test]
+    fn more_unknown_types_than_the_limit_are_counted_together() {
+        let reader = reader();
+        let mut unknown = Unknown::default();
+        for number in 0..UNKNOWN_TYPES + 3 {
+            let record = format!(r#"{{"published":"2026-03-02T09:00:00Z","eventType":"x.{number}"}}"#);
+            lines(&reader, record.as_bytes()).iter().for_each(|line| unknown.count(&reader, line));
+        }
+        assert_eq!((unknown.counts.len(), unknown.more), (UNKNOWN_TYPES, 3));
+    }
+
+    #[test]
+    fn one_line_a_record_in_order_and_a_failing_source_stops() {
+        let record = format!("[{DENY},{{}}]");
+        let found = lines(&reader(), record.as_bytes());
+        assert_eq!(found.iter().map(|line| line.reject).collect::<Vec<_>>(), [None, Some(Reject::NoEventType)]);
+        let mut out = Vec::new();
+        let failed = write(&reader(), &mut || anyhow::bail!("the disk is gone"), Mode::default(), &mut out);
+        assert_eq!(failed.expect_err("an error").to_string(), "the disk is gone");
+    }
+
+    #[test]
+    fn the_arguments_are_those_of_the_contract() {
+        #[derive(Parser)]
+        struct Cli {
+            #[command(flatten)]
+            args: ExplainArgs,
+        }
+        let cli = Cli::try_parse_from(["explain", "-", "a.ndjson", "--json", "--redact"]).expect("arguments");
+        assert_eq!(cli.args.files, [PathBuf::from("-"), PathBuf::from("a.ndjson")]);
+        assert_eq!(Mode::from(&cli.args), Mode { json: true, redact: true, unknown: false });
+        assert!(Cli::try_parse_from(["explain", "--json"]).is_err(), "a file is required");
+    }
+}

@@ -252,3 +252,49 @@ impl Device<'_> {
         self.says()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> LogEvent<'_> {
+        let mut event = LogEvent::default();
+        event.fill(&mut serde_json::Deserializer::from_str(json)).expect("an event");
+        event
+    }
+
+    #[test]
+    fn texts_without_escapes_are_borrowed() {
+        let json = r#"{"uuid":"u1","eventType":"a.b","actor":{"id":"00u1"},"debugContext":{"debugData":{"factor":"F"}},
+            "target":[{"id":"0oa1","displayName":"a \"quoted\" name"}]}"#;
+        let event = parse(json);
+        let borrowed = [&event.uuid, &event.event_type, &event.actor.id, &event.debug_context.debug_data.factor];
+        assert!(borrowed.iter().all(|text| text.is_borrowed()));
+        assert!(!event.target[0].display_name.is_borrowed());
+        assert_eq!(event.target[0].display_name.get(), Some("a \"quoted\" name"));
+    }
+
+    #[test]
+    fn the_addresses_of_an_event_hook_stand_for_those_of_the_request() {
+        let addresses = |json: &str| -> Vec<String> {
+            parse(json).ip_chain().iter().filter_map(|hop| Some(hop.ip.get()?.to_owned())).collect()
+        };
+        let hook = r#""client":{"ipChain":[{"ip":"192.0.2.1","geographicalContext":null}]}"#;
+        assert_eq!(addresses(&format!("{{{hook}}}")), ["192.0.2.1"]);
+        assert_eq!(
+            addresses(&format!(r#"{{{hook},"request":{{"ipChain":[{{"ip":["192.0.2.9"]}}]}}}}"#)),
+            ["192.0.2.9"]
+        );
+        assert_eq!(addresses(&format!(r#"{{{hook},"request":{{"ipChain":[]}}}}"#)), ["192.0.2.1"]);
+        assert_eq!(addresses(r#"{"request":{"ipChain":"x"}}"#), Vec::<String>::new());
+    }
+
+    #[test]
+    fn numbers_and_booleans_count_as_their_text_and_a_null_erases_nothing() {
+        let event = parse(r#"{"uuid":7,"published":true,"eventType":"a","eventtype":null,"transaction":{"id":-1.5}}"#);
+        assert_eq!(event.uuid.get(), Some("7"));
+        assert_eq!(event.published.get(), Some("true"));
+        assert_eq!(event.event_type.get(), Some("a"));
+        assert_eq!(event.transaction.id.get(), Some("-1.5"));
+    }
+}

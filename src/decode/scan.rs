@@ -16,7 +16,9 @@ pub(super) fn deeper_than(json: &[u8], limit: usize) -> bool {
 fn count_opening(json: &[u8]) -> usize {
     const LANES: usize = 255;
     json.chunks(LANES)
-        .map(|chunk| usize::from(chunk.iter().fold(0_u8, |count, byte| count + u8::from(byte | 0x20 == b'{'))))
+        .map(|chunk| {
+            usize::from(chunk.iter().fold(0_u8, |count, byte| count.wrapping_add(u8::from(byte | 0x20 == b'{'))))
+        })
         .sum()
 }
 

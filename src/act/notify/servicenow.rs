@@ -28,7 +28,7 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-pub use config::{Auth, Basic, Config, ConfigError, Impact, Resolve, Settle, StateCode, States};
+pub use config::{Auth, Basic, Config, ConfigError, Impact, Level, Resolve, Settle, SeverityMap, StateCode, States};
 
 use super::super::ledger::Ledger;
 use super::super::retry::{Failure, Reason};

@@ -29,7 +29,7 @@ impl Servicenow {
         let mut told = if entry.previous.is_some() { Told::FollowedUp } else { Told::Created };
         if entry.post_intent.is_some() {
             self.settle(&correlation, entry.reposts, trusted)?;
-            Metric::SinkRetries.counter(&[&self.config.name, "post_lost"]).increment(1);
+            Metric::SinkRetries.counter(&[&self.config.name, Reason::PostLost.as_str()]).increment(1);
             tracing::warn!(sink = self.config.name, incident = key, "a create left no trace and is sent once more");
             entry.reposts += 1;
             told = Told::CreatedAgain;
@@ -109,5 +109,69 @@ impl Servicenow {
             human: false,
             ..entry
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::act::notify::servicenow::Config;
+
+    fn sink(reads: u32, spread: &str) -> Servicenow {
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "url": "https://acme.service-now.com",
+            "auth": { "basic": { "user": { "env": "U" }, "password": { "env": "P" } } },
+            "settle": { "reads": reads, "spread": spread },
+        }))
+        .expect("a configuration");
+        Servicenow::new(&config, Arc::new(|_| None)).expect("a sink")
+    }
+
+    /// How each of the first empty reads ends: whether the create is deemed lost.
+    fn verdicts(sink: &mut Servicenow, reads: u32) -> Vec<bool> {
+        (0..reads).map(|_| sink.settle("aw-1", 0, true).is_ok()).collect()
+    }
+
+    #[test]
+    fn enough_reads_in_too_short_a_time_prove_nothing() {
+        assert_eq!(verdicts(&mut sink(3, "1h"), 20), [false; 20]);
+    }
+
+    #[test]
+    fn enough_time_with_too_few_reads_proves_nothing() {
+        assert_eq!(verdicts(&mut sink(4, "0s"), 4), [false, false, false, true]);
+        // The next create of unknown outcome starts over.
+        let mut sink = sink(2, "0s");
+        assert_eq!(verdicts(&mut sink, 4), [false, true, false, true]);
+    }
+
+    #[test]
+    fn an_untrusted_read_does_not_count() {
+        let mut sink = sink(2, "0s");
+        assert_eq!(verdicts(&mut sink, 1), [false]);
+        assert_eq!(sink.settle("aw-1", 0, false).map_err(|failure| failure.reason), Err(Reason::LookupUntrusted));
+        assert_eq!(verdicts(&mut sink, 1), [true]);
+    }
+
+    #[test]
+    fn the_waits_double_and_add_up_to_the_spread() {
+        let sink = sink(6, "60s");
+        let waits: Vec<u64> = (0..5).map(|n| sink.gap(n, 0).as_secs()).collect();
+        assert_eq!(waits, [1, 3, 7, 15, 30]);
+        let sum: Duration = (0..5).map(|n| sink.gap(n, 0)).sum();
+        assert!((Duration::from_secs(60)..Duration::from_secs(61)).contains(&sum), "{sum:?}");
+        let second: Duration = (0..5).map(|n| sink.gap(n, 1)).sum();
+        assert!(second >= Duration::from_secs(120), "{second:?}");
+    }
+
+    #[test]
+    fn creates_of_unknown_outcome_are_remembered_up_to_a_bound() {
+        let mut sink = sink(5, "1h");
+        for n in 0..=REMEMBERED {
+            sink.settle(&format!("aw-{n}"), 0, true).expect_err("not yet");
+        }
+        assert_eq!(sink.settling.len(), 1, "beyond the bound they start over, which only waits longer");
     }
 }
