@@ -83,3 +83,14 @@ fn a_monday_surge_opens_nothing() {
     let (_, incidents) = incidents(Scenario::MondaySurge, 6, 6);
     assert!(incidents.is_empty(), "{incidents:#?}");
 }
+
+#[test]
+fn a_rollback_resolves_the_incident_within_two_hours() {
+    for seed in 1..=5 {
+        let (moment, incidents) = incidents(Scenario::Rollback, seed, 4);
+        assert_eq!(incidents.len(), 1, "seed {seed}: {incidents:#?}");
+        let resolved = incidents[0].resolved_at.expect("resolved");
+        let took = resolved - (moment + Span::minutes(30));
+        assert!(took > Span::minutes(30) && took < Span::hours(2), "seed {seed}: {} s", took.as_seconds());
+    }
+}
