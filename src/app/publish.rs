@@ -22,7 +22,7 @@ const WINDOWS: [(&str, Span); 2] = [("5m", Span::minutes(5)), ("1h", Span::hours
 const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
 
 /// The publisher with its cached handles; looking a handle up costs far more than using it.
-pub struct Publisher {
+pub(super) struct Publisher {
     view: watch::Sender<Arc<View>>,
     conditions: Conditions,
     counters: BTreeMap<(Metric, Vec<String>), Counter>,
@@ -33,7 +33,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher and the view that it keeps up to date.
-    pub fn new(conditions: Conditions) -> (Self, watch::Receiver<Arc<View>>) {
+    pub(super) fn new(conditions: Conditions) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let publisher = Self {
             view,
@@ -47,7 +47,7 @@ impl Publisher {
     }
 
     /// Publishes what is committed.
-    pub fn publish(&mut self, watch: &Watch) {
+    pub(super) fn publish(&mut self, watch: &Watch) {
         for org in watch.orgs() {
             self.counters_of(&org);
         }
