@@ -136,7 +136,7 @@ type SharedTables = Arc<RwLock<Arc<Tables>>>;
 pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let Setup { config, path, environment, once, metrics } = setup;
     let parts = Parts::of(&config)?;
-    for warning in config.warnings.iter().map(ToString::to_string).chain(parts.warnings.iter().cloned()) {
+    for warning in config.warnings.iter().chain(&parts.warnings) {
         tracing::warn!("{warning}");
     }
     let lookup = lookup(&environment);
@@ -158,7 +158,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     .await??;
     let wake = Arc::new(Notify::new());
     let built: Vec<(String, act::Sink)> =
-        parts.sinks.iter().filter_map(|sink| sink.build(lookup.clone()).transpose()).collect::<Result<_, _>>()?;
+        parts.sinks.iter().map(|sink| sink.build(lookup.clone())).collect::<Result<_, _>>()?;
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let pump = Pump::new(store.clone(), core, &parts.core, sinks.clone(), wake.clone(), publisher, restored)?;
 
@@ -326,7 +326,6 @@ impl Spawner<'_> {
                 let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
                 tokio::spawn(file.run(out, stop))
             }
-            source::Config::Kafka(source::Unbuilt) => tokio::spawn(async {}),
         };
         Ok(tokio::spawn(forward(batches, self.inbox.clone(), self.once, task)))
     }

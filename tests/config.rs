@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use authwatch::config::{Config, Environment, section};
+use authwatch::act;
+use authwatch::app::parts::Parts;
+use authwatch::config::{Config, Environment};
 use authwatch::event::{Org, Person, SourceName, Span};
 use authwatch::input::CoreConfig;
 use authwatch::secret::SecretRef;
+use authwatch::yaml::section;
 use serde::Deserialize;
 
 fn parse(yaml: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
@@ -53,6 +56,15 @@ fn the_shipped_example_is_valid_and_shows_the_defaults() {
     assert_eq!(example.warnings, []);
     assert_eq!(example.sources.iter().map(|source| source.kind).collect::<Vec<_>>(), ["okta"]);
     assert_eq!(example.sinks.iter().map(|sink| sink.kind).collect::<Vec<_>>(), ["servicenow"]);
+    let parts = Parts::of(&example).expect("the example's parts");
+    assert_eq!(parts.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>(), ["okta:acme"]);
+    assert_eq!(parts.sinks.iter().map(act::Config::name).collect::<Vec<_>>(), ["servicenow"]);
+    assert_eq!(parts.warnings, []);
+    let missing: Vec<String> = parts.missing(&|_| None).iter().map(|warning| warning.text.clone()).collect();
+    for (text, name) in missing.iter().zip(["`OKTA_API_TOKEN`", "`SN_USER`", "`SN_PASSWORD`"]) {
+        assert!(text.contains(name), "{text}");
+    }
+    assert_eq!(missing.len(), 3, "{missing:?}");
     assert_eq!(example.people.cohorts[0].users.len(), 2);
     assert_eq!(example.core(&BTreeMap::new()), default.core(&BTreeMap::new()));
     assert_eq!(
@@ -130,10 +142,7 @@ fn a_value_of_another_type_is_told_by_type_and_never_repeated() {
             "org: a\nlog: { level: loud }\n",
             "a.yaml:2:15: unknown level (expected one of `off`, `error`, `warn`, `info`, `debug`, `trace`, or `target=level`)",
         ),
-        (
-            "org: a\nlateness: 20\n",
-            "a.yaml:2:11: expected a whole number with a unit (as `500ms`, `10s`, `5m`, `24h` or `7d`)",
-        ),
+        ("org: a\nlateness: 20\n", "a.yaml:2:11: duration `20` has no unit (add one of ms, s, m, h, d, w)"),
         ("org: a\nlisten: localhost:9464\n", "a.yaml:2:9: expected an IP address and a port (as `127.0.0.1:9464`)"),
         ("org: a b\n", "a.yaml:1:6: the name of an org must have 1 to 64 of letters, digits, `-`, `_` and `.`"),
     ]);
@@ -333,15 +342,40 @@ fn the_core_gets_each_orgs_own_people() {
 }
 
 #[test]
+fn each_kind_that_is_built_is_read_by_its_part_and_every_other_is_left_out() {
+    let config = accepted(
+        "org: a\nsources:\n  - okta: { url: \"https://x\", auth: { ssws: { env: T } }, policies: true }\n  \
+         - file: { paths: [\"-\"], org: b }\n  - kafka: { brokers: [] }\n  - hook: {}\n  \
+         - okta: { url: \"https://x\", auth: { ssws: { env: T } }, policies: true }\n",
+    );
+    let parts = Parts::of(&config).expect("parts");
+    let names: Vec<&str> = parts.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["okta:a", "file:b", "okta:a-2"]);
+    let kinds: Vec<&str> = parts.sources.iter().map(|source| source.config.kind()).collect();
+    assert_eq!(kinds, config.sources.iter().map(|source| source.kind).collect::<Vec<_>>());
+    let warnings: Vec<String> = parts.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["a.yaml:3:69: `policies` of a source is not built yet and is ignored"]);
+    assert_eq!(parts.core.orgs.keys().map(Org::as_str).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
 fn a_relative_path_begins_at_the_file() {
     let config = Config::parse(
-        "org: a\nrules: rules/\nstate_dir: state\n",
+        "org: a\nrules: rules/\nstate_dir: state\nhttp: { token: { file: token } }\n",
         Path::new("/etc/aw/a.yaml"),
         &Environment::default(),
     )
     .expect("valid");
     assert_eq!(config.rules.as_deref(), Some(Path::new("/etc/aw/rules/")));
     assert_eq!(config.state_dir, Path::new("/etc/aw/state"));
+    assert_eq!(config.http.token, Some(SecretRef::File("/etc/aw/token".into())));
+    let config = Config::parse(
+        "org: a\nsources: [{ file: { paths: [\"-\", a.ndjson, /b.ndjson] } }]\n",
+        Path::new("/etc/aw/a.yaml"),
+        &Environment::default(),
+    );
+    let mut parts = Parts::of(&config.expect("valid")).expect("parts");
+    assert_eq!(parts.sources[0].config.files(), ["-", "/etc/aw/a.ndjson", "/b.ndjson"].map(Path::new));
 }
 
 /// What a source looks like to its owner.

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{ConfigFile, Exit, Failure, Outcome, Output};
+use crate::act;
 use crate::app;
 use crate::app::parts::Parts;
 use crate::config::{Config, Environment};
@@ -174,7 +175,7 @@ fn show(args: &Show, environment: &Environment) -> Outcome {
     let watermark = watch.orgs().map(|org| org.watermark()).min().filter(|at| *at > Timestamp::MIN);
     let source = |name: &SourceName| ShownSource { name: name.to_string(), watermark_of_org: watermark };
     shown.sources = positions.keys().map(source).collect();
-    for name in parts.sinks.iter().filter_map(|sink| sink.name()) {
+    for name in parts.sinks.iter().map(act::Config::name) {
         let tickets = store.ledger_all(name)?.into_iter();
         shown.sinks.push(ShownSink {
             name: name.to_owned(),
