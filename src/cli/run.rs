@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{ConfigFile, Exit, Failure, Outcome, no_color};
+use super::{ConfigFile, Exit, Failure, Outcome, log_level, no_color};
 use crate::app::signals::{Asked, Signals};
 use crate::app::{self, Running, Setup, StartError};
 use crate::config::{Config, Environment};
@@ -27,7 +27,7 @@ pub struct Args {
 /// Where the configuration is invalid or the daemon cannot run.
 pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let config = Config::load(&args.config.path, environment).map_err(Failure::invalid)?;
-    log::init(config.log.format, &config.log.level, no_color(environment))?;
+    log::init(config.log.format, &log_level(&config.log.level, environment)?, no_color(environment))?;
     super::runtime()?.block_on(daemon(args, config, environment))
 }
 
