@@ -49,6 +49,8 @@ pub struct Moment<'a> {
     pub held: bool,
     /// The life cycle's settings.
     pub config: &'a IncidentConfig,
+    /// When the last incident ended.
+    pub rested: Timestamp,
     /// The judge's settings.
     pub judge: &'a JudgeConfig,
     /// The refusals in reach.
@@ -124,12 +126,11 @@ impl Incidents {
         self.live.values().any(|live| covers(&live.view)) || self.ended.iter().any(covers)
     }
 
-    /// Counts a refusal into every open incident that it belongs to.
+    /// Counts a refusal into every open incident that it belongs to. Those that a recovering one sees are ordinary
+    /// ones, until it turns out that they are not.
     pub fn refused(&mut self, refusal: &Refusal) {
-        for live in self.live.values_mut().filter(|live| live.state != State::Resolved) {
-            if refusal.at >= live.view.onset && live.parts.iter().any(|part| refusal.is_in(part)) {
-                live.facts.add(refusal);
-            }
+        for live in self.live.values_mut().filter(|live| live.state == State::Open) {
+            live.count(refusal);
         }
     }
 
@@ -155,23 +156,30 @@ impl Incidents {
         self.retire(moment);
     }
 
-    /// Joins a firing series to the incident it belongs to; `false` where there is none.
+    /// Joins a firing series to the incident it belongs to; `false` where there is none. It does not take a recovering
+    /// incident back: windows longer than the recovery still hold the people of its worst hour, and whether it is over
+    /// is what the calm window says.
     fn join(&mut self, moment: &Moment<'_>, firing: &Firing) -> bool {
         let mut candidates: Vec<&mut Live> = self.live.values_mut().filter(|live| live.is_kin_of(firing)).collect();
         // The elder keeps the cause.
         candidates.sort_by_key(|live| (live.state == State::Resolved, live.view.opened_at));
         let Some(live) = candidates.into_iter().next() else { return false };
-        if live.state == State::Resolved {
-            live.view.resolved_at = None;
-        }
-        live.state = State::Open;
-        if !live.parts.contains(&firing.key) && live.parts.len() < PARTS {
-            live.parts.push(firing.key.clone());
-            let since = live.view.onset;
-            let newcomers = moment.refusals.since(since).filter(|refusal| refusal.is_in(&firing.key));
-            newcomers.for_each(|refusal| live.facts.add(refusal));
+        match live.state {
+            State::Recovering { .. } => {}
+            State::Open => live.add_part(moment, firing),
+            State::Resolved => {
+                live.view.resolved_at = None;
+                live.state = State::Open;
+                live.add_part(moment, firing);
+                moment.refusals.since(moment.rested).for_each(|refusal| live.count(refusal));
+            }
         }
         true
+    }
+
+    /// When the last incident to end ended: nobody refused before it counts towards another.
+    pub fn rested(&self) -> Option<Timestamp> {
+        self.ended.iter().chain(self.live.values().map(|live| &live.view)).filter_map(|view| view.resolved_at).max()
     }
 
     fn retire(&mut self, moment: &Moment<'_>) {
@@ -226,6 +234,21 @@ impl Live {
         Self { state: State::Open, parts: vec![firing.key.clone()], calm_window, facts, view, told: None, revision: 0 }
     }
 
+    /// Counts a refusal in, where it belongs to a part.
+    fn count(&mut self, refusal: &Refusal) {
+        if refusal.at >= self.view.onset && self.parts.iter().any(|part| refusal.is_in(part)) {
+            self.facts.add(refusal);
+        }
+    }
+
+    fn add_part(&mut self, moment: &Moment<'_>, firing: &Firing) {
+        if !self.parts.contains(&firing.key) && self.parts.len() < PARTS {
+            self.parts.push(firing.key.clone());
+            let newcomers = moment.refusals.since(self.view.onset).filter(|refusal| refusal.is_in(&firing.key));
+            newcomers.for_each(|refusal| self.facts.add(refusal));
+        }
+    }
+
     /// Whether a firing series is of the same cause: a part already, or about people mostly counted already.
     fn is_kin_of(&self, firing: &Firing) -> bool {
         self.parts.contains(&firing.key) || self.facts.hold_half_of(&firing.people)
@@ -237,7 +260,10 @@ impl Live {
         let mut calm = || parts.all(|(n, part)| (moment.is_calm)(part, self.calm_window, below(n)));
         self.state = match self.state {
             State::Open if calm() => State::Recovering { since: moment.tick },
-            State::Recovering { .. } if !calm() => State::Open,
+            State::Recovering { since } if !calm() => {
+                moment.refusals.since(since).for_each(|refusal| self.count(refusal));
+                State::Open
+            }
             State::Recovering { since } if moment.tick - since >= moment.config.hold_down => {
                 self.view.resolved_at = Some(moment.known_at);
                 State::Resolved
