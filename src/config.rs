@@ -4,7 +4,7 @@
 //! then types. Whatever is wrong is reported with its place and the nearest name that would be right. Unknown keys are
 //! errors. Keys of the design whose part is not built yet are accepted with one [`Warning`] each.
 //!
-//! A source or a sink owns its part of the file; here it stays a [`Node`] that its owner reads with [`section`](crate::yaml::section).
+//! A source or a sink owns its part of the file; here it stays a [`Node`] that its owner reads with [`section`].
 
 mod environment;
 mod error;

@@ -73,6 +73,49 @@ fn the_shipped_example_is_valid_and_shows_the_defaults() {
     );
 }
 
+/// Keys of sources and sinks stand six spaces deep in the example.
+#[test]
+fn the_optional_keys_of_the_example_are_real_and_show_their_defaults() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/authwatch.example.yaml"));
+    let text = std::fs::read_to_string(path).expect("the example");
+    let switched_on = text.replace("\n      # ", "\n      ");
+    let parts = |text: &str| {
+        let config = Config::parse(text, path, &Environment::default()).expect("valid");
+        Parts::of(&config).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (plain, full) = (parts(&text), parts(&switched_on));
+    let mut sources = full.sources;
+    for source in &mut sources {
+        match &mut source.config {
+            authwatch::source::Config::Okta(okta) => assert_eq!(okta.org.take().as_deref(), Some("acme")),
+            authwatch::source::Config::File(_) => panic!("the example reads no file"),
+        }
+    }
+    assert_eq!((sources, full.sinks), (plain.sources, plain.sinks));
+}
+
+/// The keys of a section, from what is said of an unknown one.
+fn keys<T: serde::de::DeserializeOwned + std::fmt::Debug>(yaml: &str) -> Vec<String> {
+    let error = authwatch::yaml::read::<T>(yaml, Path::new("a.yaml")).expect_err("an unknown key").to_string();
+    let (_, expected) = error.split_once("(expected one of ").unwrap_or_else(|| panic!("{error}"));
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documents_name_every_key_of_sources_and_sinks() {
+    let read = |name: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).expect("a document")
+    };
+    let (page, example) = (read("configuration.md"), read("authwatch.example.yaml"));
+    let okta = keys::<authwatch::source::Config>("okta: { zzzzzzzz: 1 }");
+    let servicenow = keys::<act::Config>("servicenow: { zzzzzzzz: 1 }");
+    assert!(okta.len() >= 10 && servicenow.len() >= 17, "{okta:?} {servicenow:?}");
+    for key in okta.iter().chain(&servicenow) {
+        assert!(page.contains(&format!("`{key}`")), "docs/configuration.md lacks `{key}`");
+        assert!(example.contains(&format!(" {key}: ")), "docs/authwatch.example.yaml lacks `{key}`");
+    }
+}
+
 #[test]
 fn an_unknown_key_is_named_with_its_place_and_the_nearest_key() {
     refused(&[

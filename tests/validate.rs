@@ -1,6 +1,6 @@
 //! `authwatch validate` as a script meets it: exit codes, what goes to stdout and what to stderr.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 use std::process::Command;
