@@ -2,10 +2,13 @@
 //!
 //! Warnings and errors go to stderr, the summary to stdout. With `--json`, one document on stdout holds all of it.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::{ConfigFile, Exit, Failure, Outcome, Output};
-use crate::config::{Config, ConfigError, Environment, Integration, Origin, Warning};
+use crate::app::parts::{Parts, PartsError};
+use crate::config::{Config, Environment, Integration, Origin, Warning};
 
 /// Arguments of `validate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,18 +59,21 @@ struct CohortSize<'a> {
     people: usize,
 }
 
+/// A configuration with the warnings of its parts.
+type Checked = (Config, Vec<String>);
+
 /// Checks the configuration and reports.
 ///
 /// # Errors
 /// Where it is invalid.
 pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let path = args.config.path.display().to_string();
-    let loaded = Config::load(&args.config.path, environment);
+    let checked = check(&args.config.path, environment);
     if args.json {
-        return report(path, &loaded);
+        return report(path, &checked);
     }
-    let config = loaded.map_err(Failure::invalid)?;
-    for warning in &config.warnings {
+    let (config, warnings) = checked.map_err(Failure::invalid)?;
+    for warning in config.warnings.iter().map(ToString::to_string).chain(warnings) {
         eprintln!("warning: {warning}");
     }
     let mut output = Output::stdout();
@@ -86,15 +92,22 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     Ok(Exit::Good)
 }
 
-fn report(config: String, loaded: &Result<Config, ConfigError>) -> Outcome {
-    let (exit, report) = match loaded {
-        Ok(loaded) => {
-            let warnings = loaded.warnings.iter().map(|Warning { origin, text }| finding(Some(origin), text.clone()));
-            let (error, summary) = (None, Some(summary(loaded)));
-            (Exit::Good, Report { valid: true, config, error, summary, warnings: warnings.collect() })
+fn check(path: &Path, environment: &Environment) -> Result<Checked, PartsError> {
+    let config = Config::load(path, environment)?;
+    let Parts { warnings, .. } = Parts::of(&config)?;
+    Ok((config, warnings))
+}
+
+fn report(config: String, checked: &Result<Checked, PartsError>) -> Outcome {
+    let (exit, report) = match checked {
+        Ok((checked, warnings)) => {
+            let placed = checked.warnings.iter().map(|Warning { origin, text }| finding(Some(origin), text.clone()));
+            let unplaced = warnings.iter().map(|text| finding(None, text.clone()));
+            let (error, summary) = (None, Some(summary(checked)));
+            (Exit::Good, Report { valid: true, config, error, summary, warnings: placed.chain(unplaced).collect() })
         }
         Err(error) => {
-            let error = Some(finding(error.origin.as_ref(), message(error)));
+            let error = Some(problem(error));
             (Exit::Invalid, Report { valid: false, config, error, summary: None, warnings: Vec::new() })
         }
     };
@@ -104,10 +117,19 @@ fn report(config: String, loaded: &Result<Config, ConfigError>) -> Outcome {
     Ok(exit)
 }
 
-fn message(error: &ConfigError) -> String {
-    match std::error::Error::source(&error.problem) {
-        Some(source) => format!("{}: {source}", error.problem),
-        None => error.problem.to_string(),
+fn problem(error: &PartsError) -> Finding {
+    match error {
+        PartsError::Config(error) => finding(error.origin.as_ref(), message(&error.problem)),
+        PartsError::Rules(_) | PartsError::Unreadable { .. } | PartsError::NoSource | PartsError::SameSink(_) => {
+            finding(None, message(error))
+        }
+    }
+}
+
+fn message(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
