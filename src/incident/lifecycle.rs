@@ -49,6 +49,8 @@ pub struct Moment<'a> {
     pub held: bool,
     /// The life cycle's settings.
     pub config: &'a IncidentConfig,
+    /// When the last incident ended.
+    pub rested: Timestamp,
     /// The judge's settings.
     pub judge: &'a JudgeConfig,
     /// The refusals in reach.
@@ -127,9 +129,7 @@ impl Incidents {
     /// Counts a refusal into every open incident that it belongs to.
     pub fn refused(&mut self, refusal: &Refusal) {
         for live in self.live.values_mut().filter(|live| live.state != State::Resolved) {
-            if refusal.at >= live.view.onset && live.parts.iter().any(|part| refusal.is_in(part)) {
-                live.facts.add(refusal);
-            }
+            live.count(refusal);
         }
     }
 
@@ -155,23 +155,30 @@ impl Incidents {
         self.retire(moment);
     }
 
-    /// Joins a firing series to the incident it belongs to; `false` where there is none.
+    /// Joins a firing series to the incident it belongs to; `false` where there is none. It does not take a recovering
+    /// incident back: windows longer than the recovery still hold the people of its worst hour, and whether it is over
+    /// is what the calm window says.
     fn join(&mut self, moment: &Moment<'_>, firing: &Firing) -> bool {
         let mut candidates: Vec<&mut Live> = self.live.values_mut().filter(|live| live.is_kin_of(firing)).collect();
         // The elder keeps the cause.
         candidates.sort_by_key(|live| (live.state == State::Resolved, live.view.opened_at));
         let Some(live) = candidates.into_iter().next() else { return false };
-        if live.state == State::Resolved {
-            live.view.resolved_at = None;
-        }
-        live.state = State::Open;
-        if !live.parts.contains(&firing.key) && live.parts.len() < PARTS {
-            live.parts.push(firing.key.clone());
-            let since = live.view.onset;
-            let newcomers = moment.refusals.since(since).filter(|refusal| refusal.is_in(&firing.key));
-            newcomers.for_each(|refusal| live.facts.add(refusal));
+        match live.state {
+            State::Recovering { .. } => {}
+            State::Open => live.add_part(moment, firing),
+            State::Resolved => {
+                live.view.resolved_at = None;
+                live.state = State::Open;
+                live.add_part(moment, firing);
+                moment.refusals.since(moment.rested).for_each(|refusal| live.count(refusal));
+            }
         }
         true
+    }
+
+    /// When the last incident to end ended: nobody refused before it counts towards another.
+    pub fn rested(&self) -> Option<Timestamp> {
+        self.ended.iter().chain(self.live.values().map(|live| &live.view)).filter_map(|view| view.resolved_at).max()
     }
 
     fn retire(&mut self, moment: &Moment<'_>) {
@@ -224,6 +231,21 @@ impl Live {
         };
         let calm_window = spike::calm_window(firing.look.window);
         Self { state: State::Open, parts: vec![firing.key.clone()], calm_window, facts, view, told: None, revision: 0 }
+    }
+
+    /// Counts a refusal in, where it belongs to a part.
+    fn count(&mut self, refusal: &Refusal) {
+        if refusal.at >= self.view.onset && self.parts.iter().any(|part| refusal.is_in(part)) {
+            self.facts.add(refusal);
+        }
+    }
+
+    fn add_part(&mut self, moment: &Moment<'_>, firing: &Firing) {
+        if !self.parts.contains(&firing.key) && self.parts.len() < PARTS {
+            self.parts.push(firing.key.clone());
+            let newcomers = moment.refusals.since(self.view.onset).filter(|refusal| refusal.is_in(&firing.key));
+            newcomers.for_each(|refusal| self.facts.add(refusal));
+        }
     }
 
     /// Whether a firing series is of the same cause: a part already, or about people mostly counted already.

@@ -296,7 +296,8 @@ impl OrgWatch {
         let CoreConfig { judge, incident, lateness, .. } = setting.core;
         self.table.settle(tick, &|hour| self.incidents.cover_hour(hour));
         self.refusals.expire(tick);
-        let firing = self.table.judge(tick, judge);
+        let rested = self.incidents.rested().map_or(Timestamp::MIN, |at| at - *lateness);
+        let firing = self.table.judge(tick, rested, judge);
         let behind = self.clocks.now() - tick;
         self.held = behind > if self.held { CAUGHT_UP } else { incident.catch_up };
         let table = &self.table;
@@ -306,6 +307,7 @@ impl OrgWatch {
             known_at: tick + *lateness,
             held: self.held,
             config: incident,
+            rested,
             judge,
             refusals: &self.refusals,
             is_calm: &|key, window, below| table.is_calm(key, window, below, tick, judge),

@@ -125,18 +125,20 @@ impl SeriesTable {
         }
     }
 
-    /// Judges every series in which someone was refused since the last tick.
-    pub(super) fn judge(&mut self, tick: Timestamp, config: &JudgeConfig) -> Vec<Firing> {
+    /// Judges every series in which someone was refused since the last tick. Nobody refused before `rested`, the end of
+    /// the last incident, counts.
+    pub(super) fn judge(&mut self, tick: Timestamp, rested: Timestamp, config: &JudgeConfig) -> Vec<Firing> {
         let touched = std::mem::take(&mut self.touched);
-        touched.into_iter().filter_map(|key| self.judge_one(key, tick, config)).collect()
+        touched.into_iter().filter_map(|key| self.judge_one(key, tick, rested, config)).collect()
     }
 
-    fn judge_one(&self, key: SeriesKey, tick: Timestamp, config: &JudgeConfig) -> Option<Firing> {
+    fn judge_one(&self, key: SeriesKey, tick: Timestamp, rested: Timestamp, config: &JudgeConfig) -> Option<Firing> {
         let series = self.series.get(&key)?;
-        if series.refused.count(tick - LastSeen::REACH, tick) < config.min_people {
+        let reach = rested.max(tick - LastSeen::REACH);
+        if series.refused.count(reach, tick) < config.min_people {
             return None;
         }
-        let looks = WINDOWS.iter().map(|window| self.look(&key, series, tick, *window));
+        let looks = WINDOWS.iter().map(|window| self.look(&key, series, rested.max(tick - *window), tick));
         let verdicts = looks.map(|look| (look, spike::judge(&look, config))).filter(|(_, verdict)| verdict.fires());
         let (look, verdict) = verdicts.max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))?;
         let people = series.refused.people(tick - look.window, tick).collect();
@@ -156,7 +158,7 @@ impl SeriesTable {
         // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
         let org = self.exposure(&SeriesKey::org());
         let someone_tries = org.is_some_and(|org| org.attempts(tick - window, tick) > 0.0);
-        someone_tries && spike::is_calm(&self.look(key, series, tick, window), config, below)
+        someone_tries && spike::is_calm(&self.look(key, series, tick - window, tick), config, below)
     }
 
     /// People expected to be refused in a series from `since` to `to`.
@@ -216,13 +218,13 @@ impl SeriesTable {
         self.series.values_mut().for_each(|series| series.refused.forget(person));
     }
 
-    fn look(&self, key: &SeriesKey, series: &Series, tick: Timestamp, window: Span) -> Look {
+    fn look(&self, key: &SeriesKey, series: &Series, from: Timestamp, tick: Timestamp) -> Look {
         Look {
-            people: series.refused.count(tick - window, tick),
-            attempts: self.exposure(key).map_or(0.0, |ring| ring.attempts(tick - window, tick)),
+            people: series.refused.count(from, tick),
+            attempts: self.exposure(key).map_or(0.0, |ring| ring.attempts(from, tick)),
             rate: self.rate(key),
             series_of_level: self.of_level.get(&key.level).copied().unwrap_or(1),
-            window,
+            window: tick - from,
             first_day: self.began.is_none_or(|began| tick - began < FIRST_DAY),
         }
     }
