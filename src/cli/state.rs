@@ -7,8 +7,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{ConfigFile, Exit, Failure, Outcome, Output};
-use crate::app;
 use crate::app::parts::Parts;
+use crate::app::{self, Recovered};
 use crate::config::{Config, Environment};
 use crate::event::{Person, Reject, SourceName, Timestamp};
 use crate::store::Store;
@@ -150,7 +150,7 @@ fn show(args: &Show, environment: &Environment) -> Outcome {
     let config = config(&args.config, environment)?;
     let parts = Parts::of(&config).map_err(Failure::invalid)?;
     let store = Store::open(&config.state_dir)?;
-    let (watch, positions) = app::recover(&store)?;
+    let Recovered { watch, positions, .. } = app::recover(&store)?;
     let mut shown = Shown {
         file: store.path().display().to_string(),
         events: 0,
@@ -226,7 +226,7 @@ fn text(shown: &Shown, output: &mut Output<impl std::io::Write>) -> std::io::Res
 fn forget(args: &Forget, environment: &Environment) -> Outcome {
     let config = config(&args.config, environment)?;
     let mut store = Store::open(&config.state_dir)?;
-    let (mut watch, _) = app::recover(&store)?;
+    let mut watch = app::recover(&store)?.watch;
     watch.forget(&Person::new(&args.person));
     store.write_snapshot(store.journal_last()?, &watch.snapshot()?)?;
     store.purge_journal()?;
