@@ -126,9 +126,10 @@ impl Incidents {
         self.live.values().any(|live| covers(&live.view)) || self.ended.iter().any(covers)
     }
 
-    /// Counts a refusal into every open incident that it belongs to.
+    /// Counts a refusal into every open incident that it belongs to. Those that a recovering one sees are ordinary
+    /// ones, until it turns out that they are not.
     pub fn refused(&mut self, refusal: &Refusal) {
-        for live in self.live.values_mut().filter(|live| live.state != State::Resolved) {
+        for live in self.live.values_mut().filter(|live| live.state == State::Open) {
             live.count(refusal);
         }
     }
@@ -259,7 +260,10 @@ impl Live {
         let mut calm = || parts.all(|(n, part)| (moment.is_calm)(part, self.calm_window, below(n)));
         self.state = match self.state {
             State::Open if calm() => State::Recovering { since: moment.tick },
-            State::Recovering { .. } if !calm() => State::Open,
+            State::Recovering { since } if !calm() => {
+                moment.refusals.since(since).for_each(|refusal| self.count(refusal));
+                State::Open
+            }
             State::Recovering { since } if moment.tick - since >= moment.config.hold_down => {
                 self.view.resolved_at = Some(moment.known_at);
                 State::Resolved

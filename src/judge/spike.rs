@@ -17,8 +17,8 @@ pub const WINDOWS: [Span; 5] =
     [Span::minutes(1), Span::minutes(5), Span::minutes(15), Span::minutes(60), Span::minutes(240)];
 
 /// The series that opened an incident is at rest below this score.
-pub const CALM_FIRST: f64 = 1.0;
-/// Every other part is at rest below this one: of dozens of parts over half an hour, one above 1 is ordinary.
+pub const CALM_FIRST: f64 = 2.0;
+/// Every other part is at rest below this one: of dozens of parts over half an hour, one above 2 is ordinary.
 pub const CALM_PART: f64 = 3.0;
 
 /// The window in which an incident must come to rest: the one that it was seen in, so that refusals too thin for a
