@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use authwatch::clock::monotonic;
-use authwatch::event::Span;
+use authwatch::event::{Span, Timestamp};
 use daemon::Daemon;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -189,24 +189,23 @@ impl Outcome {
 
     async fn once_settled(world: &World, daemon: &Daemon) -> Self {
         let deadline = monotonic() + PATIENCE;
-        let mut before = Value::Null;
         loop {
             let status = daemon.get("/api/v1/status").await.unwrap_or_default();
             let incidents = daemon.get("/api/v1/incidents").await.unwrap_or_default();
             let incidents = incidents["incidents"].as_array().cloned().unwrap_or_default();
             let tickets = tickets(world);
-            let caught_up = status["sources"][0]["lag_seconds"].as_f64().is_some_and(|lag| lag < 120.0);
+            let until = status["data_until"].as_str().and_then(Timestamp::parse);
+            let caught_up = until.is_some_and(|until| until > world.setting.until + Span::minutes(9));
             let is_over = |incident: &Value| {
                 let told = tickets.get(incident["key"].as_str().expect("a key"));
                 told.is_some_and(|states| states.iter().all(|state| state == "6"))
             };
-            if caught_up && status["events"] == before["events"] && incidents.iter().all(is_over) {
+            if caught_up && incidents.iter().all(is_over) {
                 return Self { status, incidents, tickets };
             }
             let said = || format!("{status}\n{incidents:#?}\n{tickets:?}\n{}", daemon.log_lines());
             assert!(monotonic() < deadline, "the daemon does not come to rest:\n{}", said());
-            before = status;
-            sleep(Duration::from_millis(700)).await;
+            sleep(Duration::from_millis(200)).await;
         }
     }
 
