@@ -41,7 +41,7 @@ use crate::web::{self, Access, View};
 use parts::{Parts, PartsError, SourcePart};
 use publish::Publisher;
 use pump::{Message, Pump};
-pub use pump::{PumpError, recover};
+pub use pump::{PumpError, Recovered, recover};
 use reload::Started;
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
@@ -156,8 +156,8 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let state_dir = config.state_dir.clone();
     let (store, core, positions) = tokio::task::spawn_blocking(move || {
         let store = Store::open(&state_dir)?;
-        let (core, positions) = pump::recover(&store)?;
-        Ok::<_, StartError>((Arc::new(store), core, positions))
+        let Recovered { watch, positions, refolded } = pump::recover(&store)?;
+        Ok::<_, StartError>((Arc::new(store), (watch, refolded), positions))
     })
     .await??;
     let wake = Arc::new(Notify::new());

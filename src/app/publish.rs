@@ -50,7 +50,7 @@ impl Publisher {
 
     /// Keeps the readiness of sources in the view up to date until `stop`: a source that has fallen silent brings no
     /// commit that would.
-    pub fn keep_readiness(&self, mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
+    pub(super) fn keep_readiness(&self, mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
         let (view, conditions) = (self.view.clone(), self.conditions.clone());
         async move {
             loop {

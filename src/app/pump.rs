@@ -74,33 +74,46 @@ struct Turn {
     backlog: bool,
 }
 
+/// What a restart begins with.
+pub struct Recovered {
+    /// The core.
+    pub watch: Watch,
+    /// How far each source was read.
+    pub positions: BTreeMap<SourceName, Position>,
+    /// How many inputs the newest snapshot does not cover: what every restart folds again until there is a newer one.
+    pub refolded: u64,
+}
+
 /// Rebuilds the core from the store: the newest snapshot and what was journalled after it. Actions decided on the way
 /// were committed with their inputs, so they are already in the outbox.
 ///
 /// # Errors
 /// Where the store or its snapshot cannot be read.
-pub fn recover(store: &Store) -> Result<(Watch, BTreeMap<SourceName, Position>), PumpError> {
+pub fn recover(store: &Store) -> Result<Recovered, PumpError> {
     let recovered = store.recover()?;
     let (mut watch, next) = match &recovered.snapshot {
         Some((covers, bytes)) => (Watch::restore(bytes)?, covers + 1),
         None => (Watch::new(), 0),
     };
+    let mut refolded = 0;
     for row in store.journal_from(next)? {
         let (_, inputs) = row?;
+        refolded += inputs.len() as u64;
         inputs.iter().for_each(|input| watch.handle(input));
         while watch.poll_action().is_some() {}
     }
-    Ok((watch, recovered.positions))
+    Ok(Recovered { watch, positions: recovered.positions, refolded })
 }
 
 impl Pump {
-    /// A pump over a recovered core. `config` becomes an input if it differs from the one in force.
+    /// A pump over a recovered core. `config` becomes an input if it differs from the one in force. What recovery had
+    /// to fold again counts towards the next snapshot, so that a daemon that never lives long still takes one.
     ///
     /// # Errors
     /// Where the configuration cannot be committed.
     pub(super) fn new(
         store: Arc<Store>,
-        watch: Watch,
+        (watch, refolded): (Watch, u64),
         config: &CoreConfig,
         sinks: Vec<String>,
         wake: Arc<Notify>,
@@ -114,7 +127,7 @@ impl Pump {
             wake,
             publisher,
             condition,
-            since_snapshot: 0,
+            since_snapshot: refolded,
             last_snapshot: clock::monotonic(),
             snapshot_task: None,
         };
@@ -245,5 +258,25 @@ impl Pump {
             Metric::Snapshots.counter(&[]).increment(1);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_says_how_much_no_snapshot_covers() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("a store");
+        let configure = || Input::Configure(Box::new(CoreConfig::default()));
+        let refolded = |store: &Store| recover(store).expect("recovers").refolded;
+        assert_eq!(refolded(&store), 0);
+        for inputs in [vec![configure()], vec![configure(), configure()]] {
+            store.commit(&Commit { inputs, ..Commit::default() }).expect("commits");
+        }
+        assert_eq!(refolded(&store), 3);
+        store.write_snapshot(1, &Watch::new().snapshot().expect("a snapshot")).expect("writes");
+        assert_eq!(refolded(&store), 2);
     }
 }

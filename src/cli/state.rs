@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{ConfigFile, Exit, Failure, Outcome, Output};
 use crate::act;
-use crate::app;
 use crate::app::parts::Parts;
+use crate::app::{self, Recovered};
 use crate::config::{Config, Environment};
 use crate::event::{Person, Reject, SourceName, Timestamp};
 use crate::input::{CoreConfig, Input};
@@ -164,7 +164,7 @@ fn show(args: &Show, environment: &Environment) -> Outcome {
     let config = config(&args.config, environment)?;
     let parts = Parts::of(&config).map_err(Failure::invalid)?;
     let store = existing(&config)?;
-    let (watch, positions) = app::recover(&store)?;
+    let Recovered { watch, positions, .. } = app::recover(&store)?;
     let mut shown = Shown {
         file: store.path().display().to_string(),
         events: 0,
@@ -242,7 +242,7 @@ fn forget(args: &Forget, environment: &Environment) -> Outcome {
     let parts = Parts::of(&config).map_err(Failure::invalid)?;
     let person = Person::new(&args.person);
     let mut store = existing(&config)?;
-    let (mut watch, _) = app::recover(&store)?;
+    let mut watch = app::recover(&store)?.watch;
     let named = names(&parts.core, &person);
     watch.handle(&Input::Configure(Box::new(parts.core)));
     watch.forget(&person);

@@ -235,13 +235,18 @@ impl Okta {
         wire: &Wire,
         headers: &HeaderMap,
         params: &Params,
-        answer: impl FnOnce() -> Reply,
+        answer: impl FnOnce(Timestamp) -> Reply,
     ) -> Response<Body> {
-        let date = |reply: Reply| reply.with("date", http_date(self.0.clock.now())).into_response();
+        let dated = |reply: Reply, at| reply.with("date", http_date(at)).into_response();
         let pass = match self.admit(bucket, headers, params) {
             Ok(pass) => pass,
-            Err(refusal) => return date(refusal),
+            Err(refusal) => return dated(refusal, self.0.clock.now()),
         };
+        if pass.fault == Some(OktaFault::Slow) {
+            tokio::time::sleep(self.0.slow).await;
+        }
+        // What is shown is as of the `Date`: a later one, with a fast clock, would vouch for events not shown.
+        let now = self.0.clock.now();
         let with_limits =
             |reply: Reply| pass.limits.iter().fold(reply, |reply, (name, value)| reply.with(name, value.as_str()));
         let reply = match pass.fault {
@@ -258,29 +263,26 @@ impl Okta {
             }
             Some(OktaFault::ResetBefore) => {
                 wire.cut_after(0);
-                answer()
+                answer(now)
             }
             Some(OktaFault::ResetMidBody) => {
-                let reply = with_limits(answer());
+                let reply = with_limits(answer(now));
                 wire.cut_after(reply.middle());
                 reply
             }
             Some(OktaFault::Truncated) => {
-                let mut reply = with_limits(answer());
+                let mut reply = with_limits(answer(now));
                 reply.body.truncate(reply.body.len() / 2);
                 reply
             }
-            Some(OktaFault::Slow) => {
-                tokio::time::sleep(self.0.slow).await;
-                with_limits(answer())
+            Some(OktaFault::Slow | OktaFault::TooManyRequests | OktaFault::TooManyWithRemaining) | None => {
+                with_limits(answer(now))
             }
-            Some(OktaFault::TooManyRequests | OktaFault::TooManyWithRemaining) | None => with_limits(answer()),
         };
-        date(reply)
+        dated(reply, now)
     }
 
-    fn page(&self, params: &Params, uri: &Uri, base: &str) -> Result<Reply, Reply> {
-        let now = self.0.clock.now();
+    fn page(&self, now: Timestamp, params: &Params, uri: &Uri, base: &str) -> Result<Reply, Reply> {
         let limit = check(params, now)?;
         let mut store = self.store();
         store.advance(now).map_err(|failure| internal(&failure))?;
@@ -350,7 +352,7 @@ async fn logs(
     Query(params): Query<Params>,
 ) -> Response<Body> {
     let base = base_url(&headers, okta.0.address);
-    let page = || okta.page(&params, &uri, &base).unwrap_or_else(|refusal| refusal);
+    let page = |now| okta.page(now, &params, &uri, &base).unwrap_or_else(|refusal| refusal);
     okta.serve("logs", &wire, &headers, &params, page).await
 }
 
@@ -360,11 +362,11 @@ async fn policies(
     headers: HeaderMap,
     Query(params): Query<Params>,
 ) -> Response<Body> {
-    let list = || {
+    let list = |now| {
         if params.get("type").map(String::as_str) != Some("ACCESS_POLICY") {
             return error(StatusCode::BAD_REQUEST, "E0000001", "Api validation failed: type");
         }
-        okta.in_force(|org, state| json!(org.policy_list(state)))
+        okta.in_force(now, |org, state| json!(org.policy_list(state)))
     };
     okta.serve("policies", &wire, &headers, &params, list).await
 }
@@ -375,13 +377,13 @@ async fn rules(
     headers: HeaderMap,
     Path(policy): Path<String>,
 ) -> Response<Body> {
-    let list = || {
+    let list = |now| {
         let known = okta.0.org.policy_ids.policies.contains(&policy);
         if !known {
             let text = format!("Not found: Resource not found: {policy} (Policy)");
             return error(StatusCode::NOT_FOUND, "E0000007", &text);
         }
-        okta.in_force(|org, state| org.rules(&policy, state))
+        okta.in_force(now, |org, state| org.rules(&policy, state))
     };
     okta.serve("policies", &wire, &headers, &Params::new(), list).await
 }
@@ -391,13 +393,13 @@ async fn assurances(
     ConnectInfo(wire): ConnectInfo<Wire>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let list = || okta.in_force(|org, state| json!(org.device_assurances(state)));
+    let list = |now| okta.in_force(now, |org, state| json!(org.device_assurances(state)));
     okta.serve("policies", &wire, &headers, &Params::new(), list).await
 }
 
 impl Okta {
-    fn in_force(&self, show: impl Fn(&Org, &super::policies::PolicyState) -> Value) -> Reply {
-        let state = policies_at(&self.0.pushes, self.0.clock.now());
+    fn in_force(&self, now: Timestamp, show: impl Fn(&Org, &super::policies::PolicyState) -> Value) -> Reply {
+        let state = policies_at(&self.0.pushes, now);
         Reply::json(StatusCode::OK, &show(&self.0.org, &state))
     }
 }

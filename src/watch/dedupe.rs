@@ -8,7 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::event::{AuthEvent, EventId, Span, Timestamp};
 
-/// How long an id is remembered, by the source's clock: far longer than the longest re-read.
+/// How long an id is remembered, by the watermark: far longer than the longest re-read. Not by the server's clock, which
+/// runs on while a source is away: what comes first after a long absence may repeat what came last before it.
 const HORIZON: Span = Span::hours(2);
 
 /// The ids are hashes already.
@@ -93,9 +94,10 @@ impl Dedupe {
         self.capacity = capacity as usize;
     }
 
-    /// Looks an event up and remembers it at `now`. The flag says that another had to be forgotten early for it.
-    pub(super) fn meet(&mut self, event: &AuthEvent, now: Timestamp) -> (Novelty, bool) {
-        self.expire(now);
+    /// Looks an event up and remembers it until the watermark has passed it, and what it is now, by the horizon. The
+    /// flag says that another had to be forgotten early for it.
+    pub(super) fn meet(&mut self, event: &AuthEvent, watermark: Timestamp) -> (Novelty, bool) {
+        self.expire(watermark);
         if !self.ids.insert(event.id.0) {
             return (Novelty::Duplicate, false);
         }
@@ -104,7 +106,7 @@ impl Dedupe {
         let holders = self.uuids.entry(uuid).or_default();
         *holders += 1;
         let novelty = if *holders == 1 { Novelty::New } else { Novelty::UuidConflict };
-        self.queue.push_back((now, event.id, uuid));
+        self.queue.push_back((event.published.max(watermark), event.id, uuid));
         let is_over = self.queue.len() > self.capacity;
         if is_over {
             self.forget_oldest();
@@ -112,8 +114,8 @@ impl Dedupe {
         (novelty, is_over)
     }
 
-    fn expire(&mut self, now: Timestamp) {
-        while self.queue.front().is_some_and(|(at, _, _)| *at + HORIZON < now) {
+    fn expire(&mut self, watermark: Timestamp) {
+        while self.queue.front().is_some_and(|(from, _, _)| *from + HORIZON < watermark) {
             self.forget_oldest();
         }
     }
@@ -136,8 +138,8 @@ mod tests {
     use super::*;
     use crate::watch::testing::event;
 
-    fn meet(dedupe: &mut Dedupe, uuid: &str, published: i64, now: i64) -> Novelty {
-        dedupe.meet(&event(uuid, published), Timestamp(now * 1_000)).0
+    fn meet(dedupe: &mut Dedupe, uuid: &str, published: i64, watermark: i64) -> Novelty {
+        dedupe.meet(&event(uuid, published), Timestamp(watermark * 1_000)).0
     }
 
     #[test]

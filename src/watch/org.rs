@@ -100,8 +100,7 @@ impl OrgWatch {
             self.counts.reject(Reject::Future);
             return;
         }
-        let now = self.clocks.now().max(event.published);
-        let (novelty, forgot_early) = self.dedupe.meet(event, now);
+        let (novelty, forgot_early) = self.dedupe.meet(event, self.clocks.watermark());
         if forgot_early {
             self.counts.limit(Limit::Dedupe);
         }

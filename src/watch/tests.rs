@@ -73,6 +73,28 @@ fn a_push_opens_one_incident_and_a_rollback_resolves_it() {
 }
 
 #[test]
+fn what_repeats_across_a_long_absence_is_a_duplicate() {
+    let before = event("before", 0);
+    let back = 72 * 60 * MINUTE;
+    let inputs = [
+        input(before.clone()),
+        progress(Some(MINUTE), true),
+        progress(Some(back), false),
+        input(before.clone()),
+        input(event("after", 2 * MINUTE)),
+        progress(Some(back), true),
+        input(before),
+    ];
+    let counts = |inputs: &[Input]| {
+        let (watch, _) = run(inputs);
+        let counts = watch.orgs().next().expect("org").counts().clone();
+        (counts.events_total(), counts.duplicates)
+    };
+    assert_eq!(counts(&inputs[..6]), (2, 1));
+    assert_eq!(counts(&inputs), (3, 1), "two hours after it was caught up it is forgotten");
+}
+
+#[test]
 fn one_person_refused_five_hundred_times_opens_nothing() {
     let begin = 48 * 60 * MINUTE;
     let retries = (0..500).map(|n| sign_in(1, begin + n * 3_000, true));
