@@ -371,5 +371,9 @@ fn read_page(org: Org, tables: SharedTables) -> ReadPage {
 }
 
 fn read_record(org: Org, tables: SharedTables) -> ReadRecord {
-    Arc::new(move |record, each| Reader::new(org.clone(), current(&tables)).read_record(record, each))
+    Arc::new(move |record, each| {
+        let now = crate::clock::now();
+        let mut plausible = |read: Result<_, _>| each(read.and_then(|event| source::file::plausible(event, now)));
+        Reader::new(org.clone(), current(&tables)).read_record(record, &mut plausible);
+    })
 }

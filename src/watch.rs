@@ -111,7 +111,11 @@ impl Watch {
 
     /// Nothing more will come: attempts under way come to rest and are counted. For the end of a replay.
     pub fn finish(&mut self) {
-        self.orgs.values_mut().for_each(OrgWatch::finish);
+        for (name, watch) in &mut self.orgs {
+            if let Some(org) = self.config.orgs.get(name) {
+                watch.finish(Setting { core: &self.config, org });
+            }
+        }
     }
 
     /// Forgets everything that is kept of a person; counters stay, they name nobody.
@@ -124,9 +128,10 @@ impl Watch {
         &self.digest
     }
 
-    /// What can be said of each org.
+    /// What can be said of each configured org.
     pub fn orgs(&self) -> impl Iterator<Item = OrgView<'_>> {
-        self.orgs.iter().map(|(name, org)| OrgView::new(name, org))
+        let configured = self.orgs.iter().filter(|(name, _)| self.config.orgs.contains_key(*name));
+        configured.map(|(name, org)| OrgView::new(name, org))
     }
 
     /// The whole state as bytes.

@@ -30,6 +30,7 @@ pub(super) struct Publisher {
     counters: BTreeMap<(Metric, Vec<String>), Counter>,
     gauges: BTreeMap<(Metric, Vec<String>), Gauge>,
     last_gauges: Option<Instant>,
+    last_commit: Instant,
     started: Timestamp,
 }
 
@@ -43,6 +44,7 @@ impl Publisher {
             counters: BTreeMap::new(),
             gauges: BTreeMap::new(),
             last_gauges: None,
+            last_commit: clock::monotonic(),
             started: clock::now(),
         };
         (publisher, receiver)
@@ -66,18 +68,31 @@ impl Publisher {
 
     /// Publishes what is committed.
     pub(super) fn publish(&mut self, watch: &Watch) {
+        self.last_commit = clock::monotonic();
         for org in watch.orgs() {
             self.counters_of(&org);
         }
         let is_due = self.last_gauges.is_none_or(|last| last.elapsed() >= GAUGES_EVERY);
-        if is_due {
+        self.show(watch, is_due);
+    }
+
+    /// Publishes what was committed last as of now: while nothing comes, lags grow and windows run empty, so that
+    /// silence never reads as health (invariant 4).
+    pub(super) fn refresh(&mut self, watch: &Watch) {
+        self.show(watch, true);
+    }
+
+    fn show(&mut self, watch: &Watch, with_gauges: bool) {
+        let silent = Span(i64::try_from(self.last_commit.elapsed().as_millis()).unwrap_or(i64::MAX));
+        if with_gauges {
             self.last_gauges = Some(clock::monotonic());
             for org in watch.orgs() {
-                self.gauges_of(&org);
+                self.gauges_of(&org, org.now() + silent);
             }
         }
         let before = self.view.borrow().clone();
-        let view = view_of(watch, if is_due { None } else { Some(&before) }, &self.conditions, self.started);
+        let before = if with_gauges { None } else { Some(&*before) };
+        let view = view_of(watch, silent, before, &self.conditions, self.started);
         self.view.send_replace(Arc::new(view));
     }
 
@@ -100,44 +115,45 @@ impl Publisher {
         counts.attempts.iter().for_each(|(verdict, n)| self.count(Metric::Attempts, &[name, verdict.as_str()], *n));
         counts.steps.iter().for_each(|(step, n)| self.count(Metric::IncidentSteps, &[name, step.as_str()], *n));
         counts.limits.iter().for_each(|(limit, n)| self.count(Metric::LimitReached, &[name, limit.as_str()], *n));
-        let mut open = 0;
+        let (mut open, mut people) = (0, 0);
         for incident in org.open_incidents() {
             open += 1;
-            self.set(Metric::IncidentPeople, &[name, &incident.key], incident.people as f64);
+            people += incident.people;
         }
         self.set(Metric::IncidentsOpen, &[name], f64::from(open));
+        self.set(Metric::IncidentPeople, &[name], people as f64);
     }
 
-    fn gauges_of(&mut self, org: &OrgView<'_>) {
+    fn gauges_of(&mut self, org: &OrgView<'_>, now: Timestamp) {
         let name = org.name().as_str();
-        self.set(Metric::WatermarkLag, &[name], (org.now() - org.watermark()).as_seconds());
+        self.set(Metric::WatermarkLag, &[name], (now - org.watermark()).as_seconds());
         self.set(Metric::SeriesLive, &[name], org.series_count() as f64);
-        for (window, ratio) in [("5m", org.event_ratio_5m()), ("1h", org.event_ratio_1h())] {
+        for (window, ratio) in [("5m", org.event_ratio_5m(now)), ("1h", org.event_ratio_1h(now))] {
             self.set(Metric::EventRatio, &[name, window], ratio.unwrap_or(f64::NAN));
         }
-        for (credential, durations) in org.durations() {
+        for (credential, durations) in org.durations(now) {
             for (label, quantile) in QUANTILES {
                 let value = durations.quantile(quantile).unwrap_or(f64::NAN);
                 self.set(Metric::SigninDuration, &[name, credential.as_str(), label], value);
             }
         }
-        let lag = org.ingest_lag();
+        let lag = org.ingest_lag(now);
         for (label, quantile) in QUANTILES {
             self.set(Metric::IngestLag, &[name, label], lag.quantile(quantile).unwrap_or(f64::NAN));
         }
         for series in org.series() {
-            self.series(org, &series);
+            self.series(org, &series, now);
         }
     }
 
-    fn series(&mut self, org: &OrgView<'_>, series: &SeriesView<'_>) {
+    fn series(&mut self, org: &OrgView<'_>, series: &SeriesView<'_>, now: Timestamp) {
         let label = |name: &str| {
             let found = series.labels.iter().find(|(other, _)| *other == name);
             found.map_or("", |(_, value)| value.as_str())
         };
         let name = org.name().as_str();
         for (window, span) in WINDOWS {
-            let tally = series.series.tally(org.now(), span);
+            let tally = series.series.tally(now, span);
             let share = |part: u32| if tally.all() == 0 { f64::NAN } else { f64::from(part) / f64::from(tally.all()) };
             let (app, rule, platform, cohort) = (label("app"), label("rule"), label("platform"), label("cohort"));
             let labels = [name, app, rule, platform, cohort, label("credential"), window];
@@ -145,7 +161,7 @@ impl Publisher {
             self.set(Metric::DeniedRatio, &labels, share(tally.denied));
             self.set(Metric::WindowAttempts, &labels, f64::from(tally.all()));
             if series.key.level.is_judged() {
-                let people = series.series.refused_people(org.now(), span);
+                let people = series.series.refused_people(now, span);
                 self.set(Metric::RefusedPeople, &[name, app, rule, platform, cohort, window], f64::from(people));
             }
         }
@@ -163,7 +179,7 @@ impl Publisher {
 }
 
 /// The web's view; series are taken from `before` where they are not due.
-fn view_of(watch: &Watch, before: Option<&View>, conditions: &Conditions, started: Timestamp) -> View {
+fn view_of(watch: &Watch, silent: Span, before: Option<&View>, conditions: &Conditions, started: Timestamp) -> View {
     let mut view = View::default();
     let conditions = conditions.read();
     let status = &mut view.status;
@@ -180,10 +196,14 @@ fn view_of(watch: &Watch, before: Option<&View>, conditions: &Conditions, starte
         status.incidents_open += org.open_incidents().count() as u64;
         for (name, lag) in org.lags() {
             let ready = is_ready(name, &conditions);
-            status.sources.push(SourceStatus { name: name.clone(), lag_seconds: lag.map(Span::as_seconds), ready });
+            status.sources.push(SourceStatus {
+                name: name.clone(),
+                lag_seconds: lag.map(|lag| lag.as_seconds() + silent.as_seconds()),
+                ready,
+            });
         }
         if before.is_none() {
-            view.series.extend(org.series().flat_map(|series| rows(&org, &series)));
+            view.series.extend(org.series().flat_map(|series| rows(&org, &series, org.now() + silent)));
         }
         view.incidents.extend(org.incidents());
     }
@@ -209,15 +229,15 @@ fn renew_readiness(view: &mut Arc<View>, conditions: &BTreeMap<String, Status>) 
     !is_same
 }
 
-fn rows(org: &OrgView<'_>, series: &SeriesView<'_>) -> Vec<SeriesRow> {
+fn rows(org: &OrgView<'_>, series: &SeriesView<'_>, now: Timestamp) -> Vec<SeriesRow> {
     let label = |name: &str| {
         let found = series.labels.iter().find(|(other, _)| *other == name);
         found.map(|(_, value)| value.clone())
     };
     let row = |(window, span): (&str, Span)| {
-        let tally = series.series.tally(org.now(), span);
+        let tally = series.series.tally(now, span);
         let share = |part: u32| (tally.all() > 0).then(|| f64::from(part) / f64::from(tally.all()));
-        let people = u64::from(series.series.refused_people(org.now(), span));
+        let people = u64::from(series.series.refused_people(now, span));
         SeriesRow {
             org: org.name().to_string(),
             app: label("app"),

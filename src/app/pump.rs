@@ -29,6 +29,9 @@ const SNAPSHOT_INPUTS: u64 = 50_000;
 /// …or this long after the last one, where there was any input.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(300);
 
+/// How often what is shown is brought up to date while nothing comes.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+
 /// What reaches the pump.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -142,7 +145,15 @@ impl Pump {
     /// # Errors
     /// Where the store fails.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), PumpError> {
-        while let Some(first) = inbox.recv().await {
+        loop {
+            let first = tokio::select! {
+                message = inbox.recv() => message,
+                () = tokio::time::sleep(REFRESH_EVERY) => {
+                    block_in_place(|| self.publisher.refresh(&self.watch));
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
             let mut turn = Turn::default();
             let mut next = Some(first);
             while let Some(message) = next {

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::{Config, Environment};
 use crate::event::{Org, Reject, SourceName};
 use crate::input::{CoreConfig, Input, OrgConfig};
-use crate::source::file::{Body, Records};
+use crate::source::file::{Body, Records, plausible};
 use crate::store::JournalFile;
 use crate::watch::Watch;
 
@@ -131,10 +131,11 @@ fn replay_events(files: &[PathBuf], config: Option<&Path>, environment: &Environ
     let mut watch = Watch::new();
     watch.handle(&Input::Configure(Box::new(core)));
     let mut records = Records::open(files)?.with_progress();
+    let now = clock::now();
     while let Some(record) = records.next()? {
         let mut fold = |read: Result<_, Reject>| {
             let source = source.clone();
-            watch.handle(&match read {
+            watch.handle(&match read.and_then(|event| plausible(event, now)) {
                 Ok(event) => Input::Event { source, event: Box::new(event) },
                 Err(reason) => Input::Reject { source, reason },
             });

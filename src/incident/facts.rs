@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::refusals::{Refusal, RefusalLog};
 use crate::event::{Platform, Timestamp};
-use crate::window::{Distinct, LastSeen, SeriesKey};
+use crate::window::{Distinct, LastSeen, Merge as _, SeriesKey};
 
 /// People of one incident: exact for any org of up to this size.
 pub(super) type People = Distinct<16_384>;
@@ -29,6 +29,7 @@ const VALUES: usize = 200;
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Facts {
     people: People,
+    last: Option<Timestamp>,
     by: BTreeMap<Dimension, BTreeMap<SmolStr, People>>,
 }
 
@@ -36,6 +37,7 @@ impl Facts {
     /// Counts a refusal in.
     pub(super) fn add(&mut self, refusal: &Refusal) {
         self.people.insert(refusal.person);
+        self.last = self.last.max(Some(refusal.at));
         let platform = SmolStr::new(refusal.platform.as_str());
         let known_platform = (refusal.platform != Platform::Unknown).then_some(platform);
         for (dimension, value) in [
@@ -57,6 +59,33 @@ impl Facts {
     /// Distinct people.
     pub(super) fn people(&self) -> u64 {
         self.people.count()
+    }
+
+    /// The last refusal counted.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.last
+    }
+
+    /// Whether at least half of another's people are among those counted; a sketch cannot say and is taken to hold them.
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        match &other.people {
+            People::Exact(people) => self.hold_half_of(&people.iter().copied().collect::<Vec<_>>()),
+            People::Sketch(_) => true,
+        }
+    }
+
+    /// Takes over all that another counted.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.people.merge(&other.people);
+        self.last = self.last.max(other.last);
+        for (dimension, values) in &other.by {
+            let own = self.by.entry(*dimension).or_default();
+            for (value, people) in values {
+                if own.contains_key(value) || own.len() < VALUES {
+                    own.entry(value.clone()).or_default().merge(people);
+                }
+            }
+        }
     }
 
     /// Whether at least half of `people` are among those counted; a sketch cannot say and is taken to hold them.
@@ -84,17 +113,17 @@ impl Facts {
 /// When a spike began: the start that makes the refusals since then most unlike the usual rate.
 ///
 /// Over the first refusal of each person in the series, the start t with the greatest n·ln(n/μ) − (n − μ), n people
-/// since t against μ expected: the generalised likelihood ratio for a Poisson rate with a free start (Höhle & Paul
+/// since t against μ expected, none of them before `reach`: the generalised likelihood ratio for a Poisson rate with a free start (Höhle & Paul
 /// 2008, Comput. Stat. Data Anal. 52, 4357; Kulldorff 1997).
 pub(super) fn onset(
     log: &RefusalLog,
     key: &SeriesKey,
-    at: Timestamp,
+    (reach, at): (Timestamp, Timestamp),
     least_people: u32,
     expected_since: &dyn Fn(Timestamp) -> f64,
 ) -> Option<Timestamp> {
     let mut first_of: BTreeMap<u64, Timestamp> = BTreeMap::new();
-    for refusal in log.since(at - LastSeen::REACH).filter(|refusal| refusal.at < at && refusal.is_in(key)) {
+    for refusal in log.since(reach.max(at - LastSeen::REACH)).filter(|refusal| refusal.at < at && refusal.is_in(key)) {
         first_of.entry(refusal.person).or_insert(refusal.at);
     }
     let mut starts: Vec<Timestamp> = first_of.into_values().collect();
@@ -133,8 +162,8 @@ mod tests {
         }
         let at = Timestamp(7_240_000);
         let usual = |since: Timestamp| 2.0 * (at - since).as_seconds() / 7_200.0;
-        assert_eq!(onset(&log, &SeriesKey::org(), at, 5, &usual), Some(Timestamp(7_200_000)));
-        assert_eq!(onset(&RefusalLog::default(), &SeriesKey::org(), at, 5, &usual), None);
+        assert_eq!(onset(&log, &SeriesKey::org(), (Timestamp::MIN, at), 5, &usual), Some(Timestamp(7_200_000)));
+        assert_eq!(onset(&RefusalLog::default(), &SeriesKey::org(), (Timestamp::MIN, at), 5, &usual), None);
     }
 
     #[test]
@@ -143,7 +172,7 @@ mod tests {
         (0..50).for_each(|n| {
             log.push(refusal(n * 1_000, n as u64 % 5));
         });
-        let found = onset(&log, &SeriesKey::org(), Timestamp(60_000), 5, &|_| 0.01);
+        let found = onset(&log, &SeriesKey::org(), (Timestamp::MIN, Timestamp(60_000)), 5, &|_| 0.01);
         assert_eq!(found, Some(Timestamp(0)));
     }
 

@@ -1,6 +1,6 @@
 //! The life of an incident, tick by tick.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -21,6 +21,8 @@ const RULE: &str = "deny_spike";
 const PAGE_PEOPLE: u64 = 10;
 /// Incidents kept after their end, for lists.
 const KEPT: usize = 200;
+/// After this long a refused share is the usual one.
+const LONGEST_UNUSUAL: Span = Span::hours(24);
 /// Series listed as parts of one incident.
 const PARTS: usize = 64;
 
@@ -35,6 +37,17 @@ pub struct Firing {
     pub verdict: Verdict,
     /// The people of that window, hashed.
     pub people: Vec<u64>,
+}
+
+/// How a series does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mood {
+    /// As usual.
+    Calm,
+    /// Nobody in the org tries to sign in: nothing can be said.
+    Silent,
+    /// More people are refused than usual.
+    Restless,
 }
 
 /// A tick with what the life cycle may ask about it.
@@ -55,8 +68,8 @@ pub struct Moment<'a> {
     pub judge: &'a JudgeConfig,
     /// The refusals in reach.
     pub refusals: &'a RefusalLog,
-    /// Whether a series' score in a window is below a limit now.
-    pub is_calm: &'a dyn Fn(&SeriesKey, Span, f64) -> bool,
+    /// How a series does in a window, at rest meaning a score below a limit.
+    pub mood: &'a dyn Fn(&SeriesKey, Span, f64) -> Mood,
     /// People expected to be refused in a series since an instant.
     pub expected_since: &'a dyn Fn(&SeriesKey, Timestamp) -> f64,
     /// What people call a value: the label of an app for its id.
@@ -66,7 +79,7 @@ pub struct Moment<'a> {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 enum State {
     Open,
-    Recovering { since: Timestamp },
+    Recovering { since: Timestamp, calm_for: Span },
     Resolved,
 }
 
@@ -90,6 +103,9 @@ struct Live {
     view: Incident,
     told: Option<Told>,
     revision: u32,
+    /// The elder incident that was found to be of the same cause.
+    merged_into: Option<SmolStr>,
+    last_tick: Timestamp,
 }
 
 /// All incidents of one org: those that live or may come back, and the ended ones for lists.
@@ -117,10 +133,12 @@ impl Incidents {
         self.live.values().any(|live| live.state != State::Resolved || live.is_owed_a_word())
     }
 
-    /// Whether an hour (of the epoch) belongs to an incident, from its onset.
+    /// Whether an hour (of the epoch) belongs to an incident, from its onset. What has lasted for a day is the new usual:
+    /// a policy that was tightened for good must not keep its incident open for ever.
     pub fn cover_hour(&self, hour: i64) -> bool {
         let covers = |incident: &Incident| {
-            let end = incident.resolved_at.map_or(i64::MAX, |at| at.index(Span::hours(1)));
+            let longest = incident.onset + LONGEST_UNUSUAL;
+            let end = incident.resolved_at.unwrap_or(longest).min(longest).index(Span::hours(1));
             (incident.onset.index(Span::hours(1))..=end).contains(&hour)
         };
         self.live.values().any(|live| covers(&live.view)) || self.ended.iter().any(covers)
@@ -131,6 +149,16 @@ impl Incidents {
     pub fn refused(&mut self, refusal: &Refusal) {
         for live in self.live.values_mut().filter(|live| live.state == State::Open) {
             live.count(refusal);
+        }
+    }
+
+    /// A refusal was undone by a later success in its flow: a person with no other leaves the incidents.
+    pub fn unrefused(&mut self, person: u64, left: &RefusalLog) {
+        for live in self.live.values_mut().filter(|live| live.state == State::Open) {
+            let mut others = left.since(live.view.onset).filter(|refusal| refusal.person == person);
+            if !others.any(|refusal| live.parts.iter().any(|part| refusal.is_in(part))) {
+                live.facts.forget(person);
+            }
         }
     }
 
@@ -148,6 +176,7 @@ impl Incidents {
                 self.live.insert(live.view.key.clone(), live);
             }
         }
+        self.merge_kin(moment);
         for live in self.live.values_mut() {
             live.step(moment);
             live.describe(moment);
@@ -165,7 +194,15 @@ impl Incidents {
         candidates.sort_by_key(|live| (live.state == State::Resolved, live.view.opened_at));
         let Some(live) = candidates.into_iter().next() else { return false };
         match live.state {
-            State::Recovering { .. } => {}
+            // The people of the worst hour are no relapse; as many new ones as open an incident are.
+            State::Recovering { since, .. } => {
+                let newcomers = moment.refusals.since(since).filter(|refusal| refusal.is_in(&firing.key));
+                let people: BTreeSet<u64> = newcomers.map(|refusal| refusal.person).collect();
+                if people.len() >= moment.judge.min_people as usize && !live.parts.contains(&firing.key) {
+                    live.state = State::Open;
+                    live.add_part(moment, firing);
+                }
+            }
             State::Open => live.add_part(moment, firing),
             State::Resolved => {
                 live.view.resolved_at = None;
@@ -177,9 +214,39 @@ impl Incidents {
         true
     }
 
+    /// Two open incidents found to be of one cause become one: the younger resolves into the elder.
+    fn merge_kin(&mut self, moment: &Moment<'_>) {
+        let open = |live: &&Live| live.state == State::Open;
+        let mut by_age: Vec<(Timestamp, SmolStr)> =
+            self.live.values().filter(open).map(|live| (live.view.opened_at, live.view.key.clone())).collect();
+        by_age.sort();
+        while let Some((_, younger)) = by_age.pop() {
+            let Some(candidate) = self.live.get(&younger) else { continue };
+            let is_elder =
+                |key: &&SmolStr| self.live.get(*key).is_some_and(|elder| elder.facts.cover(&candidate.facts));
+            let Some(elder) = by_age.iter().map(|(_, key)| key).find(is_elder).cloned() else { continue };
+            let (facts, parts) = (candidate.facts.clone(), candidate.parts.clone());
+            if let Some(elder) = self.live.get_mut(&elder) {
+                elder.facts.absorb(&facts);
+                elder.view.onset = elder.view.onset.min(moment.tick);
+                for part in parts {
+                    if !elder.parts.contains(&part) && elder.parts.len() < PARTS {
+                        elder.parts.push(part);
+                    }
+                }
+            }
+            if let Some(younger) = self.live.get_mut(&younger) {
+                younger.state = State::Resolved;
+                younger.view.resolved_at = Some(moment.known_at);
+                younger.merged_into = Some(elder);
+            }
+        }
+    }
+
     /// When the last incident to end ended: nobody refused before it counts towards another.
     pub fn rested(&self) -> Option<Timestamp> {
-        self.ended.iter().chain(self.live.values().map(|live| &live.view)).filter_map(|view| view.resolved_at).max()
+        let live = self.live.values().filter(|live| live.merged_into.is_none()).map(|live| &live.view);
+        self.ended.iter().chain(live).filter_map(|view| view.resolved_at).max()
     }
 
     fn retire(&mut self, moment: &Moment<'_>) {
@@ -201,8 +268,9 @@ impl Live {
     fn begin(moment: &Moment<'_>, firing: &Firing) -> Self {
         let expected = |since| (moment.expected_since)(&firing.key, since);
         let least = moment.judge.min_people;
-        let onset = facts::onset(moment.refusals, &firing.key, moment.tick, least, &expected);
-        let onset = onset.unwrap_or(moment.tick - firing.look.window);
+        let span = (moment.rested, moment.tick);
+        let onset = facts::onset(moment.refusals, &firing.key, span, least, &expected);
+        let onset = onset.unwrap_or(moment.rested.max(moment.tick - firing.look.window));
         let mut facts = Facts::default();
         let refused = moment.refusals.since(onset).filter(|refusal| refusal.is_in(&firing.key));
         refused.for_each(|refusal| facts.add(refusal));
@@ -224,14 +292,24 @@ impl Live {
                 people: u64::from(firing.look.people),
                 expected: firing.verdict.expected,
                 attempts: firing.look.attempts,
-                window_minutes: (firing.look.window.0 / 60_000) as u32,
+                window_minutes: ((firing.look.window.0 + 59_999) / 60_000).clamp(1, 240) as u32,
                 score: firing.verdict.score,
                 threshold: firing.verdict.threshold,
                 ..Evidence::default()
             },
         };
         let calm_window = spike::calm_window(firing.look.window);
-        Self { state: State::Open, parts: vec![firing.key.clone()], calm_window, facts, view, told: None, revision: 0 }
+        Self {
+            state: State::Open,
+            parts: vec![firing.key.clone()],
+            calm_window,
+            facts,
+            view,
+            told: None,
+            revision: 0,
+            merged_into: None,
+            last_tick: moment.tick,
+        }
     }
 
     /// Counts a refusal in, where it belongs to a part.
@@ -251,25 +329,40 @@ impl Live {
 
     /// Whether a firing series is of the same cause: a part already, or about people mostly counted already.
     fn is_kin_of(&self, firing: &Firing) -> bool {
-        self.parts.contains(&firing.key) || self.facts.hold_half_of(&firing.people)
+        self.merged_into.is_none() && (self.parts.contains(&firing.key) || self.facts.hold_half_of(&firing.people))
     }
 
     fn step(&mut self, moment: &Moment<'_>) {
-        let below = |n: usize| if n == 0 { spike::CALM_FIRST } else { spike::CALM_PART };
-        let mut parts = self.parts.iter().enumerate();
-        let mut calm = || parts.all(|(n, part)| (moment.is_calm)(part, self.calm_window, below(n)));
-        self.state = match self.state {
-            State::Open if calm() => State::Recovering { since: moment.tick },
-            State::Recovering { since } if !calm() => {
+        let passed = moment.tick - self.last_tick;
+        self.last_tick = moment.tick;
+        if self.state == State::Resolved {
+            return;
+        }
+        self.state = match (self.state, self.mood(moment)) {
+            (State::Open, Mood::Calm) => State::Recovering { since: moment.tick, calm_for: Span(0) },
+            (State::Recovering { since, .. }, Mood::Restless) => {
                 moment.refusals.since(since).for_each(|refusal| self.count(refusal));
                 State::Open
             }
-            State::Recovering { since } if moment.tick - since >= moment.config.hold_down => {
-                self.view.resolved_at = Some(moment.known_at);
-                State::Resolved
+            (State::Recovering { since, calm_for }, Mood::Calm) => {
+                let calm_for = Span(calm_for.0 + passed.0);
+                if calm_for >= moment.config.hold_down {
+                    self.view.resolved_at = Some(moment.known_at);
+                    State::Resolved
+                } else {
+                    State::Recovering { since, calm_for }
+                }
             }
-            same => same,
+            // Silence neither brings an incident back nor counts as recovery.
+            (state, Mood::Calm | Mood::Silent | Mood::Restless) => state,
         };
+    }
+
+    /// The worst mood of the parts.
+    fn mood(&self, moment: &Moment<'_>) -> Mood {
+        let below = |n: usize| if n == 0 { spike::CALM_FIRST } else { spike::CALM_PART };
+        let parts = self.parts.iter().enumerate();
+        parts.map(|(n, part)| (moment.mood)(part, self.calm_window, below(n))).max().unwrap_or(Mood::Calm)
     }
 
     fn describe(&mut self, moment: &Moment<'_>) {
@@ -330,7 +423,10 @@ impl Live {
         self.view.notified = true;
         self.revision += 1;
         let recovering = matches!(self.state, State::Recovering { .. });
-        let note = narrative::note(&self.view, step, recovering, self.told.map(|told| told.people));
+        let note = match &self.merged_into {
+            Some(elder) => narrative::merged(elder),
+            None => narrative::note(&self.view, step, recovering, self.told.map(|told| told.people), self.facts.last()),
+        };
         self.told = Some(Told {
             step,
             at: moment.known_at,
@@ -352,7 +448,7 @@ impl Live {
         }
         let recovering = matches!(self.state, State::Recovering { .. });
         let grew = self.view.people * 2 >= told.people * 3 && self.view.people > told.people;
-        let changed = grew || recovering != told.recovering || self.parts.len() > told.parts * 2;
+        let changed = grew || recovering != told.recovering || self.parts.len() > told.parts;
         changed && moment.known_at - told.at >= moment.config.update_interval
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn description(incident: &Incident, recovering: bool) -> String {
     let mut text = String::new();
     let state = match (incident.resolved_at, recovering) {
         (Some(at), _) => format!("Over at {} UTC.", stamp(at)),
-        (None, true) => "Recovering: the last quarter of an hour was as usual.".to_owned(),
+        (None, true) => "Recovering: refusals are as usual again.".to_owned(),
         (None, false) => "Going on.".to_owned(),
     };
     let _ = writeln!(text, "What: a sign-on policy refuses people at sign-in in org {}. {state}", incident.org);
@@ -59,21 +59,32 @@ pub(super) fn description(incident: &Incident, recovering: bool) -> String {
     text
 }
 
-/// What changed with this step.
-pub(super) fn note(incident: &Incident, step: IncidentStep, recovering: bool, people_before: Option<u64>) -> String {
+/// What is said where an incident ends because it is another's.
+pub(super) fn merged(elder: &str) -> String {
+    format!("The same cause as incident {elder}, which is the elder: what follows is told there.")
+}
+
+/// What changed with this step. `last` is the last refusal that counts.
+pub(super) fn note(
+    incident: &Incident,
+    step: IncidentStep,
+    recovering: bool,
+    people_before: Option<u64>,
+    last: Option<Timestamp>,
+) -> String {
     let now = people(incident.people);
     match step {
         IncidentStep::Open => format!("authwatch opened this: {now} refused since {} UTC.", clock(incident.onset)),
         IncidentStep::Reopen => format!("Refusals are back: {now} refused since {} UTC.", clock(incident.onset)),
         IncidentStep::Update if recovering => {
-            format!("Recovering: the last quarter of an hour was as usual. {now} were refused in all.")
+            format!("Recovering: refusals are as usual again. {now} were refused in all.")
         }
         IncidentStep::Update => match people_before {
             Some(before) if before != incident.people => format!("{now} refused so far, {before} when last told."),
             _ => format!("{now} refused so far."),
         },
         IncidentStep::Resolve => {
-            let end = incident.resolved_at.map_or_else(String::new, |at| format!(" to {}", clock(at)));
+            let end = last.map_or_else(String::new, |at| format!(" to {}", clock(at)));
             format!("Sign-in is as usual again: {now} were refused from {}{end} UTC.", clock(incident.onset))
         }
     }

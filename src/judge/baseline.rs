@@ -21,7 +21,7 @@ const FADE_PER_HOUR: f64 = 0.998_963;
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 struct Pending {
     hour: i64,
-    episodes: u32,
+    episodes: i64,
     attempts: i64,
 }
 
@@ -40,9 +40,9 @@ impl Baseline {
         self.pending(at).attempts += by;
     }
 
-    /// Counts a person-episode of refusal at `at`.
-    pub fn episode(&mut self, at: Timestamp) {
-        self.pending(at).episodes += 1;
+    /// Counts a person-episode of refusal at `at`, or takes one back (`by` = −1).
+    pub fn episode(&mut self, at: Timestamp, by: i64) {
+        self.pending(at).episodes += by;
     }
 
     /// Learns the hours that have settled at `now`, but those for which `left_out` says that they belong to an
@@ -58,7 +58,7 @@ impl Baseline {
                 continue;
             }
             self.fade(pending.hour);
-            self.episodes += f64::from(pending.episodes);
+            self.episodes += pending.episodes.max(0) as f64;
             self.attempts += pending.attempts.max(0) as f64;
         }
         self.fade(current);
@@ -112,7 +112,7 @@ mod tests {
     fn a_past_outweighs_the_parent() {
         let mut baseline = Baseline::default();
         (0..10_000).for_each(|_| baseline.attempt(hour(0), 1));
-        (0..300).for_each(|_| baseline.episode(hour(0)));
+        (0..300).for_each(|_| baseline.episode(hour(0), 1));
         baseline.settle(hour(SETTLED), &|_| false);
         assert!((baseline.rate(0.01, None) - 0.03).abs() < 0.002, "{}", baseline.rate(0.01, None));
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn an_hour_of_an_incident_is_never_learnt() {
         let mut baseline = Baseline::default();
-        (0..100).for_each(|_| baseline.episode(hour(3)));
+        (0..100).for_each(|_| baseline.episode(hour(3), 1));
         baseline.settle(hour(3 + SETTLED), &|hour| hour == 3);
         assert!((baseline.rate(0.01, None) - 0.01).abs() < 1e-12);
     }

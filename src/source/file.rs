@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Batch, Position, ReadRecord};
 use crate::clock;
-use crate::event::{AuthEvent, Reject, SourceName};
+use crate::event::{AuthEvent, Reject, SourceName, Span, Timestamp};
 use crate::input::Input;
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
@@ -41,6 +41,15 @@ pub struct Config {
     /// The org's label where it is not the one at the top of the configuration.
     #[serde(default)]
     pub org: Option<String>,
+}
+
+/// A file has no clock of its own, so the host's decides what cannot be real: one record from a wrong year would make
+/// every other one late.
+///
+/// # Errors
+/// [`Reject::Future`] for an event from more than a day after `now`.
+pub fn plausible(event: AuthEvent, now: Timestamp) -> Result<AuthEvent, Reject> {
+    if event.published > now + Span::hours(24) { Err(Reject::Future) } else { Ok(event) }
 }
 
 /// The daemon's reader of files.

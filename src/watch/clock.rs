@@ -13,6 +13,8 @@ const FUTURE: Span = Span::minutes(5);
 struct Source {
     newest: Timestamp,
     watermark: Timestamp,
+    /// It has no clock and delivered all it has: it holds nobody back.
+    ended: bool,
 }
 
 /// The clocks of one org.
@@ -56,26 +58,34 @@ impl Clocks {
     /// An event of `source` was accepted.
     pub(super) fn saw(&mut self, source: &SourceName, published: Timestamp, lateness: Span) {
         self.newest = self.newest.max(published);
+        let server_now = self.server_now;
         let clock = self.source(source);
         clock.newest = clock.newest.max(published);
-        clock.watermark = clock.watermark.max(clock.newest - lateness);
+        clock.ended = false;
+        // An event from ahead of the server's clock must not make the honest ones late.
+        let spoken = server_now.map_or(clock.newest, |now| clock.newest.min(now));
+        clock.watermark = clock.watermark.max(spoken - lateness);
     }
 
     /// A source spoke of its clock. Caught up, everything up to `now` − L is known; a source without a clock that is
     /// caught up has ended, and everything it had is known.
     pub(super) fn progress(&mut self, source: &SourceName, now: Option<Timestamp>, caught_up: bool, lateness: Span) {
         self.server_now = self.server_now.max(now);
-        let known = if now.is_some() { self.now() - lateness } else { self.newest + Span(1) };
+        let known = self.now() - lateness;
         let clock = self.source(source);
-        if caught_up {
+        if caught_up && now.is_some() {
             clock.watermark = clock.watermark.max(known);
         }
+        clock.ended = caught_up && now.is_none();
     }
 
-    /// Raises the org's watermark to the least of its sources'. Returns whether it moved.
-    pub(super) fn advance(&mut self, expected: &BTreeSet<SourceName>) -> bool {
-        let least = expected.iter().map(|name| self.sources.get(name).map_or(Timestamp::MIN, |clock| clock.watermark));
-        let watermark = least.min().unwrap_or(Timestamp::MIN);
+    /// Raises the org's watermark to the least of its sources' that have not ended; where all have, to the first tick
+    /// that holds every event. Returns whether it moved.
+    pub(super) fn advance(&mut self, expected: &BTreeSet<SourceName>, tick: Span) -> bool {
+        let clocks = expected.iter().map(|name| self.sources.get(name));
+        let running = clocks.filter(|clock| clock.is_none_or(|clock| !clock.ended));
+        let least = running.map(|clock| clock.map_or(Timestamp::MIN, |clock| clock.watermark)).min();
+        let watermark = least.unwrap_or_else(|| self.newest.floor(tick) + tick);
         let moved = watermark > self.watermark;
         self.watermark = self.watermark.max(watermark);
         moved
@@ -88,7 +98,7 @@ impl Clocks {
     }
 
     fn source(&mut self, name: &SourceName) -> &mut Source {
-        let never = Source { newest: Timestamp::MIN, watermark: Timestamp::MIN };
+        let never = Source { newest: Timestamp::MIN, watermark: Timestamp::MIN, ended: false };
         self.sources.entry(name.clone()).or_insert(never)
     }
 }
@@ -98,6 +108,7 @@ mod tests {
     use super::*;
 
     const L: Span = Span::seconds(20);
+    const TICK: Span = Span::seconds(5);
 
     fn names(names: &[&str]) -> BTreeSet<SourceName> {
         names.iter().map(SourceName::new).collect()
@@ -109,12 +120,12 @@ mod tests {
         let both = names(&["a", "b"]);
         let mut clocks = Clocks::default();
         clocks.saw(&a, Timestamp(100_000), L);
-        assert!(!clocks.advance(&both));
+        assert!(!clocks.advance(&both, TICK));
         clocks.saw(&b, Timestamp(60_000), L);
-        assert!(clocks.advance(&both));
+        assert!(clocks.advance(&both, TICK));
         assert_eq!(clocks.watermark(), Timestamp(40_000));
         clocks.saw(&b, Timestamp(10_000), L);
-        assert!(!clocks.advance(&both));
+        assert!(!clocks.advance(&both, TICK));
         assert_eq!(clocks.watermark(), Timestamp(40_000));
     }
 
@@ -124,7 +135,7 @@ mod tests {
         let mut clocks = Clocks::default();
         clocks.saw(&a, Timestamp(50_000), L);
         clocks.progress(&a, Some(Timestamp(500_000)), true, L);
-        clocks.advance(&names(&["a"]));
+        clocks.advance(&names(&["a"]), TICK);
         assert_eq!(clocks.watermark(), Timestamp(480_000));
         assert!(clocks.is_future(Timestamp(800_001)));
         assert!(!clocks.is_future(Timestamp(800_000)));
@@ -132,8 +143,29 @@ mod tests {
         let mut file = Clocks::default();
         file.saw(&a, Timestamp(50_000), L);
         file.progress(&a, None, true, L);
-        file.advance(&names(&["a"]));
-        assert_eq!(file.watermark(), Timestamp(50_001));
+        file.advance(&names(&["a"]), TICK);
+        assert_eq!(file.watermark(), Timestamp(55_000));
         assert!(!file.is_future(Timestamp(i64::MAX / 8)));
+    }
+
+    #[test]
+    fn a_file_that_has_ended_holds_no_other_source_back() {
+        let (file, okta) = (SourceName::new("file"), SourceName::new("okta"));
+        let mut clocks = Clocks::default();
+        clocks.saw(&file, Timestamp(50_000), L);
+        clocks.progress(&file, None, true, L);
+        clocks.progress(&okta, Some(Timestamp(900_000)), true, L);
+        assert!(clocks.advance(&names(&["file", "okta"]), TICK));
+        assert_eq!(clocks.watermark(), Timestamp(880_000));
+    }
+
+    #[test]
+    fn an_event_from_ahead_of_the_servers_clock_makes_no_other_late() {
+        let okta = SourceName::new("okta");
+        let mut clocks = Clocks::default();
+        clocks.progress(&okta, Some(Timestamp(600_000)), false, L);
+        clocks.saw(&okta, Timestamp(890_000), L);
+        clocks.advance(&names(&["okta"]), TICK);
+        assert_eq!(clocks.watermark(), Timestamp(580_000));
     }
 }

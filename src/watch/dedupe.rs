@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::event::{AuthEvent, EventId, Span, Timestamp};
@@ -49,8 +49,8 @@ pub(super) enum Novelty {
 }
 
 /// The memory of ids, at most `capacity`; at the limit the oldest is forgotten early.
-#[derive(Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
+#[derive(Deserialize)]
+#[serde(from = "Stored")]
 pub(super) struct Dedupe {
     capacity: usize,
     queue: VecDeque<(Timestamp, EventId, u64)>,
@@ -58,7 +58,7 @@ pub(super) struct Dedupe {
     uuids: Counter,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Stored {
     capacity: usize,
     queue: VecDeque<(Timestamp, EventId, u64)>,
@@ -73,9 +73,10 @@ impl From<Stored> for Dedupe {
     }
 }
 
-impl From<Dedupe> for Stored {
-    fn from(dedupe: Dedupe) -> Self {
-        Self { capacity: dedupe.capacity, queue: dedupe.queue }
+impl Serialize for Dedupe {
+    /// As [`Stored`], without a copy.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.capacity, &self.queue).serialize(serializer)
     }
 }
 

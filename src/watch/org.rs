@@ -145,8 +145,11 @@ impl OrgWatch {
         self.advance(setting, out);
     }
 
-    /// Nothing more will come: every attempt comes to rest.
-    pub(super) fn finish(&mut self) {
+    /// Nothing more will come: what still waits is counted, and every attempt comes to rest. Nothing is judged.
+    pub(super) fn finish(&mut self, setting: Setting<'_>) {
+        while let Some((_, step)) = self.waiting.pop_first() {
+            self.apply(&step, setting);
+        }
         let mut closed = Vec::new();
         self.attempts.close_all(&mut closed);
         self.count_closed(closed);
@@ -223,6 +226,7 @@ impl OrgWatch {
         if let (Verdict::Denied, Some(person)) = (standing.verdict, &standing.person) {
             self.table.unrefuse(standing, cohort, person.hash64());
             self.refusals.take_back(person.hash64(), standing.at);
+            self.incidents.unrefused(person.hash64(), &self.refusals);
         }
     }
 
@@ -264,7 +268,7 @@ impl OrgWatch {
     /// Runs every tick that the watermark has passed. Idle stretches are skipped: a tick at which nothing waits, no
     /// series was touched and no incident lives changes nothing.
     fn advance(&mut self, setting: Setting<'_>, out: &mut Vec<IncidentAction>) {
-        if !self.clocks.advance(&setting.org.sources) {
+        if !self.clocks.advance(&setting.org.sources, TICK) {
             return;
         }
         let newest_due = self.clocks.watermark().floor(TICK);
@@ -297,8 +301,8 @@ impl OrgWatch {
         self.refusals.expire(tick);
         let rested = self.incidents.rested().map_or(Timestamp::MIN, |at| at - *lateness);
         let firing = self.table.judge(tick, rested, judge);
-        let behind = self.clocks.now() - tick;
-        self.held = behind > if self.held { CAUGHT_UP } else { incident.catch_up };
+        let behind = self.clocks.now() - (tick + *lateness);
+        self.held = behind > if self.held { CAUGHT_UP } else { incident.catch_up.max(CAUGHT_UP) };
         let table = &self.table;
         let moment = Moment {
             org: &self.org,
@@ -309,7 +313,7 @@ impl OrgWatch {
             rested,
             judge,
             refusals: &self.refusals,
-            is_calm: &|key, window, below| table.is_calm(key, window, below, tick, judge),
+            mood: &|key, window, below| table.mood(key, window, below, tick, judge),
             expected_since: &|key, since| table.expected(key, since, tick),
             name: &|key| table.name(key),
         };

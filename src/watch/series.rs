@@ -7,14 +7,12 @@ use smol_str::SmolStr;
 
 use crate::attempt::{Standing, Verdict};
 use crate::event::{Credential, Platform, Span, Timestamp};
-use crate::incident::{Firing, Refusal};
+use crate::incident::{Firing, Mood, Refusal};
 use crate::input::JudgeConfig;
 use crate::judge::spike::{self, WINDOWS};
 use crate::judge::{Baseline, Look};
 use crate::window::{LastSeen, Level, Ring, SeriesKey, Tally};
 
-/// A refused person counts again as an episode after this long.
-const EPISODE: Span = Span::hours(1);
 /// Until this much history is known the judge asks for more.
 const FIRST_DAY: Span = Span::hours(24);
 
@@ -91,24 +89,23 @@ impl SeriesTable {
     /// Counts a standing (`by` = 1) or takes it back (`by` = −1). Returns whether a series had no room.
     pub(super) fn count(&mut self, standing: &Standing, cohort: Option<&SmolStr>, by: i64) -> bool {
         self.began = Some(self.began.map_or(standing.at, |began| began.min(standing.at)));
-        self.learn_names(standing);
         let mut had_no_room = false;
         for key in keys_of(standing, cohort) {
             let (series, folded) = self.entry(key);
             had_no_room |= folded;
             add(series, standing, by);
         }
+        self.learn_names(standing);
         had_no_room
     }
 
     /// Notes a refused person in every judged series that the refusal belongs to.
     pub(super) fn refuse(&mut self, standing: &Standing, refusal: &Refusal) {
         for key in keys_of(standing, refusal.cohort.as_ref()).into_iter().filter(|key| key.level.is_judged()) {
-            let key = self.admitted(key);
+            // What is folded into `other` shares nothing but the want of room: it is counted, and not judged.
             if let Some(series) = self.series.get_mut(&key) {
-                let before = series.refused.note(refusal.person, refusal.at);
-                if before.is_none_or(|before| refusal.at - before >= EPISODE) {
-                    series.baseline.episode(refusal.at);
+                if series.refused.note(refusal.person, refusal.at) {
+                    series.baseline.episode(refusal.at, 1);
                 }
                 self.touched.insert(key);
             }
@@ -118,9 +115,10 @@ impl SeriesTable {
     /// Takes back a refusal that a later success in its flow undid.
     pub(super) fn unrefuse(&mut self, standing: &Standing, cohort: Option<&SmolStr>, person: u64) {
         for key in keys_of(standing, cohort) {
-            let key = self.admitted(key);
-            if let Some(series) = self.series.get_mut(&key) {
-                series.refused.take_back(person, standing.at);
+            if let Some(series) = self.series.get_mut(&key)
+                && series.refused.take_back(person, standing.at)
+            {
+                series.baseline.episode(standing.at, -1);
             }
         }
     }
@@ -145,20 +143,24 @@ impl SeriesTable {
         Some(Firing { key, look, verdict, people })
     }
 
-    /// Whether a series is at rest in a window; one that is gone is.
-    pub(super) fn is_calm(
+    /// How a series does in a window; one that is gone is at rest.
+    pub(super) fn mood(
         &self,
         key: &SeriesKey,
         window: Span,
         below: f64,
         tick: Timestamp,
         config: &JudgeConfig,
-    ) -> bool {
-        let Some(series) = self.series.get(key) else { return true };
-        // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
+    ) -> Mood {
+        let Some(series) = self.series.get(key) else { return Mood::Calm };
         let org = self.exposure(&SeriesKey::org());
         let someone_tries = org.is_some_and(|org| org.attempts(tick - window, tick) > 0.0);
-        someone_tries && spike::is_calm(&self.look(key, series, tick - window, tick), config, below)
+        match spike::is_calm(&self.look(key, series, tick - window, tick), config, below) {
+            false => Mood::Restless,
+            true if someone_tries => Mood::Calm,
+            // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
+            true => Mood::Silent,
+        }
     }
 
     /// People expected to be refused in a series from `since` to `to`.
@@ -268,10 +270,6 @@ impl SeriesTable {
         self.series.get(key).map_or(parent, |series| series.baseline.rate(parent, exposure))
     }
 
-    fn admitted(&self, key: SeriesKey) -> SeriesKey {
-        if self.series.contains_key(&key) { key } else { SeriesKey::other(key.level) }
-    }
-
     fn entry(&mut self, key: SeriesKey) -> (&mut Series, bool) {
         let has_room = self.series.contains_key(&key) || self.series.len() < self.capacity;
         let key = if has_room { key } else { SeriesKey::other(key.level) };
@@ -295,7 +293,8 @@ impl SeriesTable {
         });
         for (level, id, name) in app.into_iter().chain(rule) {
             let key = SeriesKey::one(level, &id);
-            if name.is_empty() || self.names.contains_key(&key) || self.names.len() >= self.capacity {
+            let is_known = self.names.get(&key).is_some_and(|known| known.starts_with(&name));
+            if name.is_empty() || is_known || !self.series.contains_key(&key) {
                 continue;
             }
             // Two apps may carry one label; a metric's labels must tell them apart.

@@ -88,24 +88,23 @@ impl<'a> OrgView<'a> {
     }
 
     /// Good events of the good and bad ones in the last five minutes.
-    pub fn event_ratio_5m(&self) -> Option<f64> {
-        self.org.seconds.good_share(self.now() - Span::minutes(5), self.now())
+    pub fn event_ratio_5m(&self, now: Timestamp) -> Option<f64> {
+        self.org.seconds.good_share(now - Span::minutes(5), now)
     }
 
     /// Good events of the good and bad ones in the last hour.
-    pub fn event_ratio_1h(&self) -> Option<f64> {
-        self.org.minutes.good_share(self.now() - Span::hours(1), self.now())
+    pub fn event_ratio_1h(&self, now: Timestamp) -> Option<f64> {
+        self.org.minutes.good_share(now - Span::hours(1), now)
     }
 
     /// Durations of successful attempts over the last hour, by credential.
-    pub fn durations(&self) -> impl Iterator<Item = (Credential, Latency)> {
-        let now = self.now();
+    pub fn durations(&self, now: Timestamp) -> impl Iterator<Item = (Credential, Latency)> {
         self.org.durations.iter().map(move |(credential, ring)| (*credential, last_hour(ring, now)))
     }
 
     /// How late events were over the last hour, by the server's clock.
-    pub fn ingest_lag(&self) -> Latency {
-        last_hour(&self.org.lag, self.now())
+    pub fn ingest_lag(&self, now: Timestamp) -> Latency {
+        last_hour(&self.org.lag, now)
     }
 }
 

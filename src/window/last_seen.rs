@@ -7,10 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::Merge;
 use crate::event::{Span, Timestamp};
 
+/// When a person was last refused, and when the run of refusals began that this one belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+struct Seen {
+    last: Timestamp,
+    began: Timestamp,
+}
+
 /// Person → last time, for [`LastSeen::REACH`]. Merging keeps the later time, so a repeated event changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LastSeen {
-    people: BTreeMap<u64, Timestamp>,
+    people: BTreeMap<u64, Seen>,
 }
 
 impl LastSeen {
@@ -18,22 +25,43 @@ impl LastSeen {
     pub const REACH: Span = Span::hours(4);
     /// People kept; beyond it the count is a lower bound, which is far above what any judge needs to fire.
     pub const CAPACITY: usize = 4_096;
+    /// A person counts again as an episode after this long.
+    pub const EPISODE: Span = Span::hours(1);
 
-    /// Notes the person at `at` and returns the time before, if there is one in reach.
-    pub fn note(&mut self, person: u64, at: Timestamp) -> Option<Timestamp> {
-        let before = self.people.get(&person).copied();
-        if before.is_none() && self.people.len() >= Self::CAPACITY {
-            return None;
+    /// Notes the person at `at`. Returns whether that begins an episode.
+    pub fn note(&mut self, person: u64, at: Timestamp) -> bool {
+        match self.people.get_mut(&person) {
+            Some(seen) => {
+                let is_new = at - seen.last >= Self::EPISODE;
+                if is_new {
+                    seen.began = at;
+                }
+                seen.last = seen.last.max(at);
+                is_new
+            }
+            None => {
+                let has_room = self.people.len() < Self::CAPACITY;
+                if has_room {
+                    self.people.insert(person, Seen { last: at, began: at });
+                }
+                has_room
+            }
         }
-        let last = self.people.entry(person).or_insert(at);
-        *last = at.max(*last);
-        before
     }
 
-    /// Takes back a note, where the person's last time is just that.
-    pub fn take_back(&mut self, person: u64, at: Timestamp) {
-        if self.people.get(&person) == Some(&at) {
-            self.people.remove(&person);
+    /// Takes back a note, where the person's last time is just that. Returns whether an episode is undone with it; an
+    /// episode that began earlier stays, at its beginning.
+    pub fn take_back(&mut self, person: u64, at: Timestamp) -> bool {
+        match self.people.get_mut(&person) {
+            Some(seen) if seen.last == at && seen.began < at => {
+                seen.last = seen.began;
+                false
+            }
+            Some(seen) if seen.last == at => {
+                self.people.remove(&person);
+                true
+            }
+            Some(_) | None => false,
         }
     }
 
@@ -44,17 +72,18 @@ impl LastSeen {
 
     /// Distinct people in (`from`, `to`].
     pub fn count(&self, from: Timestamp, to: Timestamp) -> u32 {
-        self.people.values().filter(|at| **at > from && **at <= to).count() as u32
+        self.people.values().filter(|seen| seen.last > from && seen.last <= to).count() as u32
     }
 
     /// The people in (`from`, `to`], in the order of their hashes.
     pub fn people(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = u64> {
-        self.people.iter().filter(move |(_, at)| **at > from && **at <= to).map(|(person, _)| *person)
+        let inside = move |seen: &Seen| seen.last > from && seen.last <= to;
+        self.people.iter().filter(move |(_, seen)| inside(seen)).map(|(person, _)| *person)
     }
 
     /// Drops what no window can reach any more.
     pub fn expire(&mut self, now: Timestamp) {
-        self.people.retain(|_, at| *at > now - Self::REACH);
+        self.people.retain(|_, seen| seen.last > now - Self::REACH);
     }
 
     /// Whether nobody is left.
@@ -65,8 +94,9 @@ impl LastSeen {
 
 impl Merge for LastSeen {
     fn merge(&mut self, other: &Self) {
-        for (person, at) in &other.people {
-            self.note(*person, *at);
+        for (person, theirs) in &other.people {
+            let seen = self.people.entry(*person).or_insert(*theirs);
+            *seen = (*seen).max(*theirs);
         }
     }
 }
@@ -88,12 +118,15 @@ mod tests {
     #[test]
     fn a_person_taken_back_is_gone_unless_refused_again() {
         let mut seen = LastSeen::default();
-        seen.note(7, Timestamp(1));
-        seen.note(7, Timestamp(2));
-        seen.take_back(7, Timestamp(1));
+        assert!(seen.note(7, Timestamp(1)));
+        assert!(!seen.note(7, Timestamp(2)));
+        assert!(!seen.take_back(7, Timestamp(3)));
+        assert!(!seen.take_back(7, Timestamp(2)), "refused at 1 all the same");
         assert_eq!(seen.count(Timestamp(0), Timestamp(9)), 1);
-        seen.take_back(7, Timestamp(2));
+        assert!(seen.take_back(7, Timestamp(1)));
         assert!(seen.is_empty());
+        assert!(seen.note(7, Timestamp(4)));
+        assert!(seen.note(7, Timestamp(4) + LastSeen::EPISODE));
     }
 
     #[test]
