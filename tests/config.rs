@@ -1,6 +1,6 @@
 //! The configuration as an operator meets it: what is accepted, and what is said of what is not.
 
-#![expect(clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, unreachable_pub, reason = "helpers of tests may fail a test")]
 
+#[path = "common/incident.rs"]
+mod incident;
 #[path = "servicenow/instance.rs"]
 mod instance;
 
@@ -10,11 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use authwatch::act::{self, Env, Sink};
-use authwatch::action::{Action, Evidence, Incident, IncidentAction, IncidentStep, Severity};
-use authwatch::event::{Org, Timestamp};
+use authwatch::action::{Action, Incident, IncidentAction, IncidentStep, Severity};
+use authwatch::event::Timestamp;
 use authwatch::store::{Commit, LedgerEntry, Store};
 use authwatch::telemetry::condition::{Conditions, Status};
 use axum::http::Method;
+use incident::incident;
 use instance::{Awkward, Instance};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
@@ -178,22 +181,8 @@ impl Bench {
 
 fn action_of(key: &str, revision: u32, step: IncidentStep) -> IncidentAction {
     let at = Timestamp(1_772_445_600_000 + i64::from(revision) * 60_000);
-    let incident = Incident {
-        key: key.into(),
-        org: Org::new("acme"),
-        rule: "deny_spike".into(),
-        severity: Severity::Page,
-        onset: at,
-        opened_at: at,
-        resolved_at: (step == Resolve).then_some(at),
-        title: "Sign-in refused to 12 people".to_owned(),
-        people: 12,
-        series: vec![],
-        checks: vec![],
-        notified: true,
-        suspects: vec![],
-        evidence: Evidence::default(),
-    };
+    let resolved_at = (step == Resolve).then_some(at);
+    let incident = Incident { resolved_at, ..incident(key, at, "Sign-in refused to 12 people", 12) };
     let (description, note) = (format!("What fails, text {revision}"), format!("note {revision}"));
     IncidentAction { step, at, revision, incident, description, note }
 }

@@ -2,14 +2,18 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests may fail a test")]
 
+#[path = "common/incident.rs"]
+mod incident;
+
 use std::fs;
 use std::path::Path;
 
-use authwatch::action::{Action, Evidence, Incident, IncidentAction, IncidentStep, Severity};
-use authwatch::event::{Org, Reject, SourceName, Timestamp};
+use authwatch::action::{Action, IncidentAction, IncidentStep};
+use authwatch::event::{Reject, SourceName, Timestamp};
 use authwatch::input::Input;
 use authwatch::source::Position;
 use authwatch::store::{Commit, DEAD_LETTER_LIMIT, JournalFile, LedgerEntry, Store, StoreError};
+use incident::incident;
 
 fn source() -> SourceName {
     SourceName::new("okta:acme")
@@ -32,22 +36,7 @@ fn inputs(n: u64) -> Vec<Input> {
 
 fn action(key: &str, revision: u32, step: IncidentStep) -> Action {
     let at = Timestamp(1_700_000_000_000);
-    let incident = Incident {
-        key: key.into(),
-        org: Org::new("acme"),
-        rule: "deny_spike".into(),
-        severity: Severity::Page,
-        onset: at,
-        opened_at: at,
-        resolved_at: None,
-        title: "sign-in refused".to_owned(),
-        people: 7,
-        series: vec![],
-        checks: vec![],
-        notified: true,
-        suspects: vec![],
-        evidence: Evidence::default(),
-    };
+    let incident = incident(key, at, "sign-in refused", 7);
     let (description, note) = ("text".to_owned(), "note".to_owned());
     Action::Incident(Box::new(IncidentAction { step, at, revision, incident, description, note }))
 }
