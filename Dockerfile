@@ -1,7 +1,8 @@
 # authwatch in a container. Build: docker build -t authwatch .
 #
 # Run: docker run -v authwatch-state:/var/lib/authwatch -v ./authwatch.yaml:/etc/authwatch/authwatch.yaml:ro -p 9464:9464 authwatch
-# In a container `listen` is 0.0.0.0:9464, so the configuration needs `http.token`.
+# In a container `listen` is 0.0.0.0:9464, so the configuration needs `http.token`. The rules are inside the binary.
+# A stop in order takes up to `shutdown_grace` (20 s): `docker stop -t 30`. Nothing is lost where it is cut short.
 #
 # There is no HEALTHCHECK: the image has no HTTP client. Let the orchestrator ask `/livez`, `/readyz` and `/startupz`.
 

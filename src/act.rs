@@ -20,12 +20,12 @@ use std::sync::Arc;
 pub use worker::DRAIN;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::action::IncidentAction;
+use crate::secret::SecretRef;
 use crate::store::{LedgerEntry, Store};
 use crate::telemetry::condition::Conditions;
 use ledger::Ledger;
@@ -41,89 +41,40 @@ pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub enum Config {
     /// ServiceNow incidents.
     Servicenow(Box<servicenow::Config>),
-    /// Not built yet.
-    Splunk(IgnoredAny),
-    /// Not built yet.
-    Alertmanager(IgnoredAny),
-    /// Not built yet.
-    Datadog(IgnoredAny),
-    /// Not built yet.
-    Dynatrace(IgnoredAny),
-    /// Not built yet.
-    Webhook(IgnoredAny),
-    /// Not built yet.
-    Syslog(IgnoredAny),
-    /// Not built yet.
-    Elastic(IgnoredAny),
-    /// Not built yet.
-    Kafka(IgnoredAny),
-    /// Not built yet.
-    Pagerduty(IgnoredAny),
-    /// Not built yet.
-    Slack(IgnoredAny),
-    /// Not built yet.
-    Otlp(IgnoredAny),
 }
 
 impl Config {
     /// The kind as written in the configuration.
-    pub fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::Servicenow(_) => "servicenow",
-            Self::Splunk(_) => "splunk",
-            Self::Alertmanager(_) => "alertmanager",
-            Self::Datadog(_) => "datadog",
-            Self::Dynatrace(_) => "dynatrace",
-            Self::Webhook(_) => "webhook",
-            Self::Syslog(_) => "syslog",
-            Self::Elastic(_) => "elastic",
-            Self::Kafka(_) => "kafka",
-            Self::Pagerduty(_) => "pagerduty",
-            Self::Slack(_) => "slack",
-            Self::Otlp(_) => "otlp",
         }
     }
 
-    /// The name of the sink in the outbox, in metrics and in its condition; `None` where the kind is not built yet, in
-    /// which case the entry is accepted with a warning and does nothing.
-    pub fn name(&self) -> Option<&str> {
+    /// The name of the sink in the outbox, in metrics and in its condition.
+    pub fn name(&self) -> &str {
         match self {
-            Self::Servicenow(config) => Some(&config.name),
-            Self::Splunk(_)
-            | Self::Alertmanager(_)
-            | Self::Datadog(_)
-            | Self::Dynatrace(_)
-            | Self::Webhook(_)
-            | Self::Syslog(_)
-            | Self::Elastic(_)
-            | Self::Kafka(_)
-            | Self::Pagerduty(_)
-            | Self::Slack(_)
-            | Self::Otlp(_) => None,
+            Self::Servicenow(config) => &config.name,
         }
     }
 
-    /// Makes the sink; `None` where the kind is not built yet. Nothing is sent and no secret is read.
+    /// The secrets that it needs, to say which are missing and to place their files.
+    pub fn secrets(&mut self) -> Vec<&mut SecretRef> {
+        match self {
+            Self::Servicenow(config) => config.secrets(),
+        }
+    }
+
+    /// Makes the sink with its name. Nothing is sent and no secret is read.
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn build(&self, env: Env) -> Result<Option<(String, Sink)>, BuildError> {
+    pub fn build(&self, env: Env) -> Result<(String, Sink), BuildError> {
         match self {
             Self::Servicenow(config) => {
                 let sink = Servicenow::new(config, env).map_err(|source| BuildError { kind: self.kind(), source })?;
-                Ok(Some((config.name.clone(), Sink::Servicenow(Box::new(sink)))))
+                Ok((config.name.clone(), Sink::Servicenow(Box::new(sink))))
             }
-            Self::Splunk(_)
-            | Self::Alertmanager(_)
-            | Self::Datadog(_)
-            | Self::Dynatrace(_)
-            | Self::Webhook(_)
-            | Self::Syslog(_)
-            | Self::Elastic(_)
-            | Self::Kafka(_)
-            | Self::Pagerduty(_)
-            | Self::Slack(_)
-            | Self::Otlp(_) => Ok(None),
         }
     }
 }
@@ -223,33 +174,4 @@ pub fn spawn(
         tokio::spawn(worker.run(Arc::clone(&wake), shutdown.clone()))
     };
     sinks.into_iter().map(start).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_of_the_design_is_accepted_and_says_whether_it_is_built() {
-        for kind in [
-            "splunk",
-            "alertmanager",
-            "datadog",
-            "dynatrace",
-            "webhook",
-            "syslog",
-            "elastic",
-            "kafka",
-            "pagerduty",
-            "slack",
-            "otlp",
-        ] {
-            let json = serde_json::json!({ kind: { "url": "https://x", "anything": [1, 2] } });
-            let config: Config = serde_json::from_value(json).expect(kind);
-            assert_eq!((config.kind(), config.name()), (kind, None));
-            assert!(config.build(Arc::new(|_| None)).expect("nothing to build").is_none(), "{kind}");
-        }
-        let error = serde_json::from_str::<Config>(r#"{"servicenoww": {}}"#).expect_err("unknown");
-        assert!(error.to_string().contains("unknown variant `servicenoww`"), "{error}");
-    }
 }

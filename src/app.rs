@@ -24,12 +24,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::act;
 use crate::classify::{Reader, Tables};
+use crate::clock;
 use crate::config::{Config, Environment};
 use crate::event::Org;
-use crate::input::CoreConfig;
 use crate::secret::{Secret, SecretError};
 use crate::source::{self, Batch, ReadPage, ReadRecord};
 use crate::store::{Store, StoreError};
@@ -41,11 +42,14 @@ use parts::{Parts, PartsError, SourcePart};
 use publish::Publisher;
 use pump::{Message, Pump};
 pub use pump::{PumpError, Recovered, recover};
+use reload::Started;
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
 const INBOX: usize = 4;
 /// How often metrics are kept up while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How long replies under way may take at the end; idle connections of scrapers would hold it up for ever.
+const WEB_GRACE: Duration = Duration::from_secs(2);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -108,8 +112,7 @@ pub struct Running {
     pub conditions: Conditions,
     /// The state, for the ledger.
     pub store: Arc<Store>,
-    /// The core's configuration at the start, for the sources that run.
-    started: CoreConfig,
+    started: Started,
     config: Config,
     path: Option<PathBuf>,
     environment: Environment,
@@ -136,7 +139,7 @@ type SharedTables = Arc<RwLock<Arc<Tables>>>;
 pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let Setup { config, path, environment, once, metrics } = setup;
     let parts = Parts::of(&config)?;
-    for warning in config.warnings.iter().map(ToString::to_string).chain(parts.warnings.iter().cloned()) {
+    for warning in config.warnings.iter().chain(&parts.warnings) {
         tracing::warn!("{warning}");
     }
     let lookup = lookup(&environment);
@@ -145,6 +148,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let restored = conditions.declare("state", true, "the state is being restored");
     let (publisher, view) = Publisher::new(conditions.clone());
     let (stop_web, stopped_web) = watch::channel(false);
+    tokio::spawn(publisher.keep_readiness(stopped_web.clone()));
     let (address, web) =
         serve_web(config.listen, token.as_ref(), view.clone(), &conditions, metrics, stopped_web).await?;
     tracing::info!(%address, "listening");
@@ -158,13 +162,14 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     .await??;
     let wake = Arc::new(Notify::new());
     let built: Vec<(String, act::Sink)> =
-        parts.sinks.iter().filter_map(|sink| sink.build(lookup.clone()).transpose()).collect::<Result<_, _>>()?;
+        parts.sinks.iter().map(|sink| sink.build(lookup.clone())).collect::<Result<_, _>>()?;
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let pump = Pump::new(store.clone(), core, &parts.core, sinks.clone(), wake.clone(), publisher, restored)?;
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
     let (inbox, messages) = mpsc::channel(INBOX);
+    let started = Started::new(&config, &parts);
     let tables: SharedTables = Arc::new(RwLock::new(Arc::new(parts.tables)));
     let mut sources = Vec::new();
     for part in parts.sources {
@@ -179,7 +184,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         view,
         conditions,
         store,
-        started: parts.core,
+        started,
         config,
         path,
         environment,
@@ -224,33 +229,36 @@ impl Running {
     }
 
     /// Stops in order: sources, the pump with a last snapshot, sinks, the web server. With `drain_sinks` the sinks may
-    /// take the whole grace to empty the outbox first.
+    /// empty the outbox first. All of it ends within the grace, but for the last commit, which is never cut short.
+    /// Gives how many actions still wait for their sink; the next start goes on with them.
     ///
     /// # Errors
     /// Where the pump failed.
-    pub async fn stop(self, drain_sinks: bool) -> Result<(), PumpError> {
-        let grace = self.config.shutdown_grace;
+    pub async fn stop(self, drain_sinks: bool) -> Result<u64, PumpError> {
+        let within = |length| Instant::from_std(clock::monotonic() + length);
+        let deadline = within(self.config.shutdown_grace);
         self.stop_sources.send_replace(true);
         for source in self.sources {
-            let _ = tokio::time::timeout(grace, source).await;
+            let _ = tokio::time::timeout_at(deadline, source).await;
         }
         drop(self.inbox);
         let ended = self.pump.await.unwrap_or(Err(PumpError::Ended));
+        let waiting = || self.sinks.iter().map(|sink| self.store.count(sink).unwrap_or(0)).sum::<u64>();
         if drain_sinks {
             let emptied = async {
-                while self.sinks.iter().any(|sink| self.store.count(sink).unwrap_or(0) > 0) {
+                while waiting() > 0 {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
-            let _ = tokio::time::timeout(grace, emptied).await;
+            let _ = tokio::time::timeout_at(deadline, emptied).await;
         }
         self.stop_sinks.send_replace(true);
         for worker in self.workers {
-            let _ = tokio::time::timeout(grace, worker).await;
+            let _ = tokio::time::timeout_at(deadline, worker).await;
         }
         self.stop_web.send_replace(true);
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.web).await;
-        ended
+        let _ = tokio::time::timeout_at(deadline.min(within(WEB_GRACE)), self.web).await;
+        ended.map(|()| waiting())
     }
 }
 
@@ -326,7 +334,6 @@ impl Spawner<'_> {
                 let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
                 tokio::spawn(file.run(out, stop))
             }
-            source::Config::Kafka(source::Unbuilt) => tokio::spawn(async {}),
         };
         Ok(tokio::spawn(forward(batches, self.inbox.clone(), self.once, task)))
     }
@@ -336,12 +343,19 @@ impl Spawner<'_> {
 async fn forward(mut batches: mpsc::Receiver<Batch>, inbox: mpsc::Sender<Message>, once: bool, source: JoinHandle<()>) {
     while let Some(batch) = batches.recv().await {
         let is_last = once && !batch.backlog;
-        if inbox.send(Message::Batch(batch)).await.is_err() || is_last {
+        let sent = inbox.send(Message::Batch(batch)).await;
+        if is_last {
+            // It would wait for its next poll before it noticed that nobody listens.
+            source.abort();
+        }
+        if sent.is_err() || is_last {
             break;
         }
     }
     drop(batches);
-    if let Err(error) = source.await {
+    if let Err(error) = source.await
+        && !error.is_cancelled()
+    {
         tracing::error!(%error, "a source ended abnormally");
     }
 }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::Environment;
+use crate::telemetry::log::Level;
 
 pub use exit::{Exit, Failure, Outcome};
 pub use output::Output;
@@ -83,6 +84,11 @@ pub struct ConfigFile {
     /// Configuration file.
     #[arg(long = "config", value_name = "FILE", default_value = "/etc/authwatch/authwatch.yaml")]
     pub path: PathBuf,
+}
+
+/// What is logged: as the variable `RUST_LOG` says, else as configured.
+fn log_level(configured: &Level, environment: &Environment) -> Result<Level, Failure> {
+    configured.or_variable(environment.get("RUST_LOG")).map_err(Failure::invalid)
 }
 
 /// Whether colours are unwanted (`NO_COLOR`, set to anything but nothing).

@@ -6,8 +6,6 @@
 //!
 //! A source or a sink owns its part of the file; here it stays a [`Node`] that its owner reads with [`section`].
 
-mod de;
-pub mod duration;
 mod environment;
 mod error;
 mod expand;
@@ -16,11 +14,9 @@ mod incidents;
 mod integration;
 mod judge;
 mod limits;
-mod node;
 mod number;
 mod overrides;
 mod people;
-mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,16 +29,16 @@ use serde::{Deserialize, Deserializer};
 
 use crate::event::{Org, Person, SourceName, Span};
 use crate::input::{Cohort, CoreConfig, OrgConfig};
-use crate::{telemetry, web};
+use crate::yaml::{self, Node, Origin, section};
+use crate::{duration, telemetry, web};
 
-pub use de::section;
 pub use environment::Environment;
 pub use error::{ConfigError, Problem};
+pub(crate) use file::read as read_file;
 pub use incidents::Incidents;
 pub use integration::Integration;
 pub use judge::Judge;
 pub use limits::Limits;
-pub use node::{Entry, Node, Origin, Value};
 
 /// Where the web server listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
@@ -113,15 +109,25 @@ pub struct OrgPeople {
 /// Something that was accepted and is ignored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Warning {
-    /// Where it stands.
-    pub origin: Origin,
+    /// Where it stands; `None` where it is about no one place.
+    pub origin: Option<Origin>,
     /// What and why.
     pub text: String,
 }
 
+impl Warning {
+    /// A warning about a place.
+    pub fn at(origin: &Origin, text: String) -> Self {
+        Self { origin: Some(origin.clone()), text }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.text)
+        match &self.origin {
+            Some(origin) => write!(f, "{origin}: {}", self.text),
+            None => f.write_str(&self.text),
+        }
     }
 }
 
@@ -153,13 +159,13 @@ struct Root {
     judge: Judge,
     #[serde(default)]
     incidents: Incidents,
-    #[serde(default = "lateness", deserialize_with = "duration::deserialize_span")]
+    #[serde(default = "lateness", deserialize_with = "duration::deserialize")]
     lateness: Span,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
     log: telemetry::log::Config,
-    #[serde(default = "shutdown_grace", deserialize_with = "duration::deserialize")]
+    #[serde(default = "shutdown_grace", deserialize_with = "duration::deserialize_std")]
     shutdown_grace: Duration,
 }
 
@@ -188,7 +194,7 @@ impl Config {
     /// # Errors
     /// With the place of the first problem.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
-        let text = file::read(path, yaml::MAX_BYTES).map_err(|problem| ConfigError { origin: None, problem })?;
+        let text = file::read(path, yaml::MAX_BYTES)?;
         Self::parse(&text, path, environment)
     }
 
@@ -205,7 +211,10 @@ impl Config {
     }
 
     fn from_tree(tree: &Node, base: PathBuf) -> Result<Self, ConfigError> {
-        let root: Root = section(tree)?;
+        let mut root: Root = section(tree)?;
+        if let Some(token) = &mut root.http.token {
+            token.begin_at(&base);
+        }
         let mut warnings = Vec::new();
         let list = |key, kinds, warnings: &mut Vec<Warning>| match tree.get(key) {
             Some(node) => integration::read(node, kinds, warnings),
@@ -274,7 +283,7 @@ fn orgs(tree: &Node, base: &Path, warnings: &mut Vec<Warning>) -> Result<BTreeMa
     let mut orgs = BTreeMap::new();
     for (name, root) in section::<BTreeMap<String, OrgRoot>>(node)? {
         let Some(entry) = node.entries().iter().find(|entry| entry.key == name) else { continue };
-        let org = check_org(&name).map_err(|why| ConfigError::at(&entry.origin, Problem::Invalid(why.to_owned())))?;
+        let org = check_org(&name).map_err(|why| ConfigError::invalid(&entry.origin, why))?;
         if root.policies.is_some() && !warned {
             warned = true;
             warnings.extend(not_built(&entry.value, "policies"));
@@ -286,7 +295,7 @@ fn orgs(tree: &Node, base: &Path, warnings: &mut Vec<Warning>) -> Result<BTreeMa
 
 fn not_built(parent: &Node, key: &str) -> Option<Warning> {
     let entry = parent.entries().iter().find(|entry| entry.key == key)?;
-    Some(Warning { origin: entry.origin.clone(), text: format!("`{key}` is not built yet and is ignored") })
+    Some(Warning::at(&entry.origin, format!("`{key}` is not built yet and is ignored")))
 }
 
 /// Reading is open on loopback only (design, section 8).
@@ -297,10 +306,11 @@ fn require_token(tree: &Node, listen: SocketAddr, http: &web::Config) -> Result<
     let origin = tree.get("listen").map_or(&tree.origin, |node| &node.origin);
     let text =
         "other machines can reach this address, so reading needs a token (set `http.token`, or listen on `127.0.0.1`)";
-    Err(ConfigError::at(origin, Problem::Invalid(text.to_owned())))
+    Err(ConfigError::invalid(origin, text))
 }
 
-fn check_org(name: &str) -> Result<Org, &'static str> {
+/// The label of an org, or why a name is none.
+pub(crate) fn check_org(name: &str) -> Result<Org, &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
         return Err("the name of an org must have 1 to 64 of letters, digits, `-`, `_` and `.`");

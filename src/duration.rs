@@ -2,12 +2,13 @@
 //! and sums of these such as `1h30m`.
 //!
 //! A number without a unit is refused: whether it means seconds or minutes would be a guess. Zero is a duration; what
-//! must not be zero says so with [`bounded`].
+//! must not be zero says so with [`bounded`]. Nothing is longer than ten years, so that sums with a time stay far from
+//! the end of their type.
 
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserializer, Serializer, de};
+use serde::{Deserializer, de};
 use thiserror::Error;
 
 use crate::event::Span;
@@ -15,6 +16,9 @@ use crate::event::Span;
 /// The units that are read, longest first, with their length in milliseconds.
 const UNITS: [(&str, i64); 6] =
     [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// The longest duration that is meant by anybody: ten years.
+pub const MAX: Span = Span::hours(24 * 3_650);
 
 /// Why a text is no duration.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -26,18 +30,13 @@ pub enum DurationError {
     #[error("duration `{0}` has no unit (add one of ms, s, m, h, d, w)")]
     NoUnit(String),
     /// A unit that is not in the list.
-    #[error("duration `{text}` has the unknown unit `{unit}` (use ms, s, m, h, d, w)")]
-    UnknownUnit {
-        /// The whole text.
-        text: String,
-        /// What stands where a unit should.
-        unit: String,
-    },
+    #[error("duration `{0}` has an unknown unit (use ms, s, m, h, d, w)")]
+    UnknownUnit(String),
     /// No number where one should stand.
     #[error("duration `{0}` is not a whole number with a unit (write one such as `24h`)")]
     NoNumber(String),
-    /// Longer than 2^63 ms.
-    #[error("duration `{0}` is too long")]
+    /// Longer than [`MAX`].
+    #[error("duration `{0}` is longer than ten years (`3650d`)")]
     TooLong(String),
     /// Outside what a setting allows.
     #[error("duration `{text}` is out of range (from {least} to {most})")]
@@ -54,7 +53,7 @@ pub enum DurationError {
 /// Reads a duration.
 ///
 /// # Errors
-/// Where a number, a unit or both are missing, or the sum does not fit.
+/// Where a number, a unit or both are missing, or the sum is longer than [`MAX`].
 pub fn parse(text: &str) -> Result<Span, DurationError> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -72,10 +71,13 @@ pub fn parse(text: &str) -> Result<Span, DurationError> {
             return Err(DurationError::NoUnit(text.to_owned()));
         }
         let Some((_, length)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(DurationError::UnknownUnit { text: text.to_owned(), unit: unit.to_owned() });
+            return Err(DurationError::UnknownUnit(text.to_owned()));
         };
         let number: i64 = number.parse().map_err(|_| too_long())?;
         total = number.checked_mul(*length).and_then(|part| total.checked_add(part)).ok_or_else(too_long)?;
+        if total > MAX.0 {
+            return Err(too_long());
+        }
         rest = after.trim_start();
     }
     Ok(Span(total))
@@ -103,12 +105,20 @@ pub fn to_std(span: Span) -> Duration {
     Duration::from_millis(u64::try_from(span.0).unwrap_or(0))
 }
 
-/// For `#[serde(with = "crate::duration")]` on a [`Span`].
+/// For `#[serde(deserialize_with = "duration::deserialize")]` on a [`Span`].
 ///
 /// # Errors
 /// As [`parse`].
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-    deserializer.deserialize_str(DurationText { least: Span(0), most: Span(i64::MAX) })
+    deserializer.deserialize_str(DurationText { least: Span(0), most: MAX })
+}
+
+/// For `#[serde(deserialize_with = "duration::deserialize_std")]` on a [`Duration`].
+///
+/// # Errors
+/// As [`parse`].
+pub fn deserialize_std<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserialize(deserializer).map(to_std)
 }
 
 /// For a setting's own `deserialize_with`: a duration from `least` to `most`, both allowed.
@@ -117,14 +127,6 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D
 /// As [`parse`], and where the duration is outside the range.
 pub fn bounded<'de, D: Deserializer<'de>>(deserializer: D, least: Span, most: Span) -> Result<Span, D::Error> {
     deserializer.deserialize_str(DurationText { least, most })
-}
-
-/// For `#[serde(with = "crate::duration")]` on a [`Span`].
-///
-/// # Errors
-/// As the serializer.
-pub fn serialize<S: Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&format(*span))
 }
 
 struct DurationText {
@@ -183,12 +185,14 @@ mod tests {
         check("", Err("an empty duration (write one such as `24h`)"));
         check("5", Err("duration `5` has no unit (add one of ms, s, m, h, d, w)"));
         check("1h30", Err("duration `1h30` has no unit (add one of ms, s, m, h, d, w)"));
-        check("5 parsecs", Err("duration `5 parsecs` has the unknown unit `parsecs` (use ms, s, m, h, d, w)"));
-        check("5M", Err("duration `5M` has the unknown unit `M` (use ms, s, m, h, d, w)"));
-        check("1.5h", Err("duration `1.5h` has the unknown unit `.` (use ms, s, m, h, d, w)"));
+        check("5 parsecs", Err("duration `5 parsecs` has an unknown unit (use ms, s, m, h, d, w)"));
+        check("5M", Err("duration `5M` has an unknown unit (use ms, s, m, h, d, w)"));
+        check("1.5h", Err("duration `1.5h` has an unknown unit (use ms, s, m, h, d, w)"));
         check("-5s", Err("duration `-5s` is not a whole number with a unit (write one such as `24h`)"));
-        check("99999999999999999999s", Err("duration `99999999999999999999s` is too long"));
-        check("9223372036854775807w", Err("duration `9223372036854775807w` is too long"));
+        check("99999999999999999999s", Err("duration `99999999999999999999s` is longer than ten years (`3650d`)"));
+        check("9223372036854775807w", Err("duration `9223372036854775807w` is longer than ten years (`3650d`)"));
+        check("3650d", Ok(MAX.0));
+        check("3650d1ms", Err("duration `3650d1ms` is longer than ten years (`3650d`)"));
     }
 
     #[test]
@@ -207,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(millis in 0..i64::MAX) {
+        fn what_is_written_is_read_back(millis in 0..=MAX.0) {
             prop_assert_eq!(parse(&format(Span(millis))), Ok(Span(millis)));
         }
     }

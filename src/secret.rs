@@ -2,7 +2,7 @@
 //!
 //! A [`Secret`] never prints: its `Debug` is a row of dots and it has no `Display` or `Serialize`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use serde::Deserialize;
@@ -65,6 +65,14 @@ pub enum SecretError {
 }
 
 impl SecretRef {
+    /// Begins a relative path of a file at `base`.
+    pub fn begin_at(&mut self, base: &Path) {
+        match self {
+            Self::File(path) => *path = base.join(&*path),
+            Self::Env(_) | Self::Vault(_) => {}
+        }
+    }
+
     /// Reads the secret; the environment comes in as a lookup so that tests need none of the process's.
     ///
     /// # Errors

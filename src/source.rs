@@ -3,13 +3,14 @@
 //! A source fetches, decodes and classifies, and hands the pump [`Batch`]es in order. It never commits: a position is
 //! stored in the same transaction as everything its records caused (invariant 3), and a restart begins there.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AuthEvent, Reject, SourceName, Timestamp};
 use crate::input::Input;
+use crate::secret::SecretRef;
 
 pub mod file;
 pub mod okta;
@@ -33,19 +34,6 @@ pub enum Config {
     Okta(Box<okta::Config>),
     /// Files of records, read once.
     File(file::Config),
-    /// Topics of Kafka; accepted, not built yet.
-    Kafka(Unbuilt),
-}
-
-/// The section of a part that is not built yet: any shape is accepted, nothing of it is used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(from = "IgnoredAny")]
-pub struct Unbuilt;
-
-impl From<IgnoredAny> for Unbuilt {
-    fn from(_: IgnoredAny) -> Self {
-        Self
-    }
 }
 
 impl Config {
@@ -54,7 +42,6 @@ impl Config {
         match self {
             Self::Okta(_) => "okta",
             Self::File(_) => "file",
-            Self::Kafka(_) => "kafka",
         }
     }
 
@@ -63,7 +50,6 @@ impl Config {
         match self {
             Self::Okta(config) => config.org.as_deref(),
             Self::File(config) => config.org.as_deref(),
-            Self::Kafka(Unbuilt) => None,
         }
     }
 
@@ -72,7 +58,24 @@ impl Config {
         match self {
             Self::Okta(config) => config.unbuilt(),
             Self::File(_) => Vec::new(),
-            Self::Kafka(Unbuilt) => vec!["kafka"],
+        }
+    }
+
+    /// The secrets that it needs, to say which are missing and to place their files.
+    pub fn secrets(&mut self) -> Vec<&mut SecretRef> {
+        match self {
+            Self::Okta(config) => match &mut config.auth {
+                okta::Auth::Ssws(token) => vec![token],
+            },
+            Self::File(_) => Vec::new(),
+        }
+    }
+
+    /// The files that it reads; `-` is standard input.
+    pub fn files(&mut self) -> &mut [PathBuf] {
+        match self {
+            Self::Okta(_) => &mut [],
+            Self::File(config) => &mut config.paths,
         }
     }
 }
@@ -123,12 +126,8 @@ mod tests {
     fn each_kind_of_source_is_read_under_its_key() {
         let okta = r#"{"okta": {"url": "https://acme.okta.com", "auth": {"ssws": {"env": "T"}}, "policies": true, "org": "beta"}}"#;
         let file = r#"{"file": {"paths": ["a.ndjson"]}}"#;
-        let kafka = r#"{"kafka": {"brokers": ["127.0.0.1:9092"], "topics": [], "anything": {"goes": 1}}}"#;
-        for (json, kind, org, unbuilt) in [
-            (okta, "okta", Some("beta"), vec!["policies"]),
-            (file, "file", None, vec![]),
-            (kafka, "kafka", None, vec!["kafka"]),
-        ] {
+        for (json, kind, org, unbuilt) in [(okta, "okta", Some("beta"), vec!["policies"]), (file, "file", None, vec![])]
+        {
             let config = read(json).expect(json);
             assert_eq!((config.kind(), config.org(), config.unbuilt()), (kind, org, unbuilt), "{json}");
         }
@@ -137,7 +136,7 @@ mod tests {
     #[test]
     fn an_unknown_kind_or_key_is_refused_by_name() {
         let error = read(r#"{"okat": {}}"#).expect_err("no such kind");
-        assert!(error.contains("unknown variant `okat`, expected one of `okta`, `file`, `kafka`"), "{error}");
+        assert!(error.contains("unknown variant `okat`, expected `okta` or `file`"), "{error}");
         let error = read(r#"{"file": {"path": "a"}}"#).expect_err("no such key");
         assert!(error.contains("unknown field `path`, expected `paths` or `org`"), "{error}");
     }

@@ -152,18 +152,18 @@ fn refused(file: &str, (before, right, after): (&str, &str, &str), wrong: &str, 
     let line = text[..at].matches('\n').count() + 1;
     let column = at - text[..at].rfind('\n').map_or(0, |newline| newline + 1) + 1;
     let error = Tables::from_yaml(&files).expect_err("an error");
-    assert_eq!(error.to_string(), format!("`{file}:{line}:{column}`: {what}"));
+    assert_eq!(error.to_string(), format!("{file}:{line}:{column}: {what}"));
 }
 
 #[test]
 fn wrong_tables_are_refused_with_place_and_nearest_word() {
-    let unknown = "unknown variant `denny` (did you mean `deny`?)";
+    let unknown = "unknown word `denny` (did you mean `deny`?)";
     refused("outcomes.yaml", ("  DENY: ", "deny", "\n"), "denny", unknown);
-    let unknown = "unknown field `agent_text` (did you mean `agent_texts`?)";
+    let unknown = "unknown key `agent_text` (did you mean `agent_texts`?)";
     refused("platforms.yaml", ("\n", "agent_texts", ":\n"), "agent_text", unknown);
-    let unknown = "unknown field `platfrom` (did you mean `platform`?)";
+    let unknown = "unknown key `platfrom` (did you mean `platform`?)";
     refused("platforms.yaml", ("Mac OS X (iP, ", "platform", ": ios"), "platfrom", unknown);
-    let unknown = "unknown field `outcom` (did you mean `outcome`?)";
+    let unknown = "unknown key `outcom` (did you mean `outcome`?)";
     refused("event-types.yaml", ("kind: access_denied\n    ", "outcome", ": deny"), "outcom", unknown);
 }
 

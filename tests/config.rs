@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use authwatch::config::{Config, Environment, section};
+use authwatch::act;
+use authwatch::app::parts::Parts;
+use authwatch::config::{Config, Environment};
 use authwatch::event::{Org, Person, SourceName, Span};
 use authwatch::input::CoreConfig;
 use authwatch::secret::SecretRef;
+use authwatch::yaml::section;
 use serde::Deserialize;
 
 fn parse(yaml: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
@@ -53,12 +56,64 @@ fn the_shipped_example_is_valid_and_shows_the_defaults() {
     assert_eq!(example.warnings, []);
     assert_eq!(example.sources.iter().map(|source| source.kind).collect::<Vec<_>>(), ["okta"]);
     assert_eq!(example.sinks.iter().map(|sink| sink.kind).collect::<Vec<_>>(), ["servicenow"]);
+    let parts = Parts::of(&example).expect("the example's parts");
+    assert_eq!(parts.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>(), ["okta:acme"]);
+    assert_eq!(parts.sinks.iter().map(act::Config::name).collect::<Vec<_>>(), ["servicenow"]);
+    assert_eq!(parts.warnings, []);
+    let missing: Vec<String> = parts.missing(&|_| None).iter().map(|warning| warning.text.clone()).collect();
+    for (text, name) in missing.iter().zip(["`OKTA_API_TOKEN`", "`SN_USER`", "`SN_PASSWORD`"]) {
+        assert!(text.contains(name), "{text}");
+    }
+    assert_eq!(missing.len(), 3, "{missing:?}");
     assert_eq!(example.people.cohorts[0].users.len(), 2);
     assert_eq!(example.core(&BTreeMap::new()), default.core(&BTreeMap::new()));
     assert_eq!(
         (&example.state_dir, example.listen, &example.log, example.shutdown_grace),
         (&default.state_dir, default.listen, &default.log, default.shutdown_grace)
     );
+}
+
+/// Keys of sources and sinks stand six spaces deep in the example.
+#[test]
+fn the_optional_keys_of_the_example_are_real_and_show_their_defaults() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/authwatch.example.yaml"));
+    let text = std::fs::read_to_string(path).expect("the example");
+    let switched_on = text.replace("\n      # ", "\n      ");
+    let parts = |text: &str| {
+        let config = Config::parse(text, path, &Environment::default()).expect("valid");
+        Parts::of(&config).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (plain, full) = (parts(&text), parts(&switched_on));
+    let mut sources = full.sources;
+    for source in &mut sources {
+        match &mut source.config {
+            authwatch::source::Config::Okta(okta) => assert_eq!(okta.org.take().as_deref(), Some("acme")),
+            authwatch::source::Config::File(_) => panic!("the example reads no file"),
+        }
+    }
+    assert_eq!((sources, full.sinks), (plain.sources, plain.sinks));
+}
+
+/// The keys of a section, from what is said of an unknown one.
+fn keys<T: serde::de::DeserializeOwned + std::fmt::Debug>(yaml: &str) -> Vec<String> {
+    let error = authwatch::yaml::read::<T>(yaml, Path::new("a.yaml")).expect_err("an unknown key").to_string();
+    let (_, expected) = error.split_once("(expected one of ").unwrap_or_else(|| panic!("{error}"));
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documents_name_every_key_of_sources_and_sinks() {
+    let read = |name: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).expect("a document")
+    };
+    let (page, example) = (read("configuration.md"), read("authwatch.example.yaml"));
+    let okta = keys::<authwatch::source::Config>("okta: { zzzzzzzz: 1 }");
+    let servicenow = keys::<act::Config>("servicenow: { zzzzzzzz: 1 }");
+    assert!(okta.len() >= 10 && servicenow.len() >= 17, "{okta:?} {servicenow:?}");
+    for key in okta.iter().chain(&servicenow) {
+        assert!(page.contains(&format!("`{key}`")), "docs/configuration.md lacks `{key}`");
+        assert!(example.contains(&format!(" {key}: ")), "docs/authwatch.example.yaml lacks `{key}`");
+    }
 }
 
 #[test]
@@ -130,10 +185,7 @@ fn a_value_of_another_type_is_told_by_type_and_never_repeated() {
             "org: a\nlog: { level: loud }\n",
             "a.yaml:2:15: unknown level (expected one of `off`, `error`, `warn`, `info`, `debug`, `trace`, or `target=level`)",
         ),
-        (
-            "org: a\nlateness: 20\n",
-            "a.yaml:2:11: expected a whole number with a unit (as `500ms`, `10s`, `5m`, `24h` or `7d`)",
-        ),
+        ("org: a\nlateness: 20\n", "a.yaml:2:11: duration `20` has no unit (add one of ms, s, m, h, d, w)"),
         ("org: a\nlisten: localhost:9464\n", "a.yaml:2:9: expected an IP address and a port (as `127.0.0.1:9464`)"),
         ("org: a b\n", "a.yaml:1:6: the name of an org must have 1 to 64 of letters, digits, `-`, `_` and `.`"),
     ]);
@@ -333,15 +385,40 @@ fn the_core_gets_each_orgs_own_people() {
 }
 
 #[test]
+fn each_kind_that_is_built_is_read_by_its_part_and_every_other_is_left_out() {
+    let config = accepted(
+        "org: a\nsources:\n  - okta: { url: \"https://x\", auth: { ssws: { env: T } }, policies: true }\n  \
+         - file: { paths: [\"-\"], org: b }\n  - kafka: { brokers: [] }\n  - hook: {}\n  \
+         - okta: { url: \"https://x\", auth: { ssws: { env: T } }, policies: true }\n",
+    );
+    let parts = Parts::of(&config).expect("parts");
+    let names: Vec<&str> = parts.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["okta:a", "file:b", "okta:a-2"]);
+    let kinds: Vec<&str> = parts.sources.iter().map(|source| source.config.kind()).collect();
+    assert_eq!(kinds, config.sources.iter().map(|source| source.kind).collect::<Vec<_>>());
+    let warnings: Vec<String> = parts.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["a.yaml:3:69: `policies` of a source is not built yet and is ignored"]);
+    assert_eq!(parts.core.orgs.keys().map(Org::as_str).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
 fn a_relative_path_begins_at_the_file() {
     let config = Config::parse(
-        "org: a\nrules: rules/\nstate_dir: state\n",
+        "org: a\nrules: rules/\nstate_dir: state\nhttp: { token: { file: token } }\n",
         Path::new("/etc/aw/a.yaml"),
         &Environment::default(),
     )
     .expect("valid");
     assert_eq!(config.rules.as_deref(), Some(Path::new("/etc/aw/rules/")));
     assert_eq!(config.state_dir, Path::new("/etc/aw/state"));
+    assert_eq!(config.http.token, Some(SecretRef::File("/etc/aw/token".into())));
+    let config = Config::parse(
+        "org: a\nsources: [{ file: { paths: [\"-\", a.ndjson, /b.ndjson] } }]\n",
+        Path::new("/etc/aw/a.yaml"),
+        &Environment::default(),
+    );
+    let mut parts = Parts::of(&config.expect("valid")).expect("parts");
+    assert_eq!(parts.sources[0].config.files(), ["-", "/etc/aw/a.ndjson", "/b.ndjson"].map(Path::new));
 }
 
 /// What a source looks like to its owner.

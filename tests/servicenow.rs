@@ -91,7 +91,7 @@ impl Bench {
         });
         let config: act::Config =
             serde_json::from_value(json!({ "servicenow": self.config })).expect("a configuration");
-        config.build(env).expect("builds").expect("is built")
+        config.build(env).expect("builds")
     }
 
     fn commit(&self, actions: &[IncidentAction]) {

@@ -18,22 +18,29 @@ const MAX_LINES: usize = 500;
 const PREFIX: &str = "authwatch_";
 
 /// The words of the pipeline and its stages, in order: each may use those before it.
-const PURE: [&str; 11] =
-    ["event", "input", "action", "decode", "classify", "policy", "attempt", "window", "judge", "incident", "watch"];
+const PURE: [&str; 13] = [
+    "event", "duration", "yaml", "input", "action", "decode", "classify", "policy", "attempt", "window", "judge",
+    "incident", "watch",
+];
+
+/// The words: what supports the edges may use these, and no stage.
+const WORDS: [&str; 5] = ["event", "duration", "yaml", "input", "action"];
 
 /// What an edge may use besides the pure rooms.
-const SUPPORT: [&str; 5] = ["clock", "config", "http", "secret", "telemetry"];
+const SUPPORT: [&str; 6] = ["clock", "config", "fault", "http", "secret", "telemetry"];
 
 /// Rooms that talk to the world. Only `app` and `cli` may join them.
 const EDGES: [&str; 5] = ["source", "act", "store", "web", "sim"];
 
 /// Uses across that order, each with its reason.
-const EXCEPTIONS: [(&str, &str, &str); 5] = [
+const EXCEPTIONS: [(&str, &str, &str); 3] = [
     ("store", "source", "a position is stored with the batch that moved it, and its type is the source's"),
-    ("config", "source", "the root collects the section of each source"),
-    ("config", "act", "the root collects the section of each sink"),
+    (
+        "act",
+        "store",
+        "a worker takes its rows from the outbox and keeps its ledger there, so that a crash loses neither",
+    ),
     ("config", "web", "the root holds the section `http`"),
-    ("config", "store", "the root holds the section of the store"),
 ];
 
 /// What pure code must not touch, and what to use.
@@ -74,7 +81,9 @@ fn no_file_grows_past_its_bound() {
 
 #[test]
 fn there_is_no_mod_rs() {
-    no_findings(rust_files().into_iter().filter(|file| file.name.ends_with("/mod.rs")).map(|file| {
+    // Below `tests` it is the only name that Cargo does not take for a test of its own.
+    let sources = rust_files().into_iter().filter(|file| file.name.starts_with("src/"));
+    no_findings(sources.filter(|file| file.name.ends_with("/mod.rs")).map(|file| {
         let folder = file.name.trim_end_matches("/mod.rs");
         format!("{}: move it to `{folder}.rs`", file.name)
     }));
@@ -118,6 +127,17 @@ fn stages_use_only_what_comes_before_them_and_only_app_and_cli_join_edges() {
             .map(move |(line, from, to)| format!("{name}:{line}: `{from}` must not use `{to}` ({})", order(from)))
             .collect::<Vec<_>>()
     }));
+}
+
+#[test]
+fn every_exception_is_in_use() {
+    let files = rust_files();
+    let is_used = |from: &str, to: &str| {
+        let mut in_room = files.iter().filter(|file| room(&file.name) == Some(from));
+        in_room.any(|file| rooms_used(&code(&file.text)).iter().any(|(_, used)| used == to))
+    };
+    let stale = EXCEPTIONS.iter().filter(|(from, to, _)| !is_used(from, to));
+    no_findings(stale.map(|(from, to, _)| format!("`{from}` does not use `{to}` any more: drop the exception")));
 }
 
 #[test]
@@ -178,7 +198,7 @@ fn nothing_of_the_building_machine_gets_in() {
     no_findings(
         tree()
             .into_iter()
-            .filter(|file| file.name != "Cargo.lock")
+            .filter(|file| !file.name.ends_with("Cargo.lock"))
             .flat_map(|file| matches(&file, &file.text, &forbidden, "name no path and no registry of a machine")),
     );
 }
@@ -204,6 +224,11 @@ fn the_rules_here_find_what_they_look_for() {
         ("judge", "telemetry", false),
         ("source", "decode", true),
         ("source", "act", false),
+        ("classify", "yaml", true),
+        ("classify", "config", false),
+        ("yaml", "config", false),
+        ("config", "yaml", true),
+        ("secret", "decode", false),
         ("store", "source", true),
         ("app", "act", true),
         ("decode", "clock", false),
@@ -309,7 +334,7 @@ fn may_use(from: &str, to: &str) -> bool {
     match place(from) {
         Some(from) => place(to).is_some_and(|to| to < from),
         None if EDGES.contains(&from) => (place(to).is_some() && to != "watch") || SUPPORT.contains(&to),
-        None if SUPPORT.contains(&from) => matches!(to, "event" | "input" | "action") || SUPPORT.contains(&to),
+        None if SUPPORT.contains(&from) => WORDS.contains(&to) || SUPPORT.contains(&to),
         None => true,
     }
 }

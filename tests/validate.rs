@@ -35,13 +35,29 @@ fn validate(yaml: &str, flags: &[&str], environment: &[(&str, &str)]) -> Ran {
     }
 }
 
+/// Valid, and what it needs is there.
+const OKTA: &str = "sources: [{ okta: { url: \"https://acme.okta.com\", auth: { ssws: { env: TOKEN } } } }]\n";
+
 #[test]
 fn a_valid_file_is_summed_up_on_stdout_and_warned_of_on_stderr() {
-    let ran = validate("org: acme\nsources: [{ okta: {} }, { kafka: {} }]\n", &[], &[("AUTHWATCH_LATENESS", "30s")]);
+    let yaml = format!(
+        "org: acme\n{OKTA}sinks:\n  - splunk: {{}}\n  - servicenow:\n      name: tickets\n      url: \"https://acme.service-now.com\"\n      \
+         auth: {{ basic: {{ user: {{ env: SN_USER }}, password: {{ file: sn-password }} }} }}\n"
+    );
+    let ran = validate(&yaml, &[], &[("AUTHWATCH_LATENESS", "30s"), ("TOKEN", "canary"), ("SN_USER", "canary")]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.starts_with(&format!("{}: valid\norg          acme\n", ran.path)), "{}", ran.stdout);
-    let warning = format!("warning: {}:2:27: the source `kafka` is not built yet and is ignored\n", ran.path);
-    assert_eq!(ran.stderr, warning);
+    for line in ["rules        inside the binary", "sources      okta:acme", "sinks        tickets"] {
+        assert!(ran.stdout.lines().any(|found| found == line), "{line}: {}", ran.stdout);
+    }
+    let warnings: Vec<&str> = ran.stderr.lines().collect();
+    let [splunk, password] = warnings.as_slice() else { panic!("two warnings: {warnings:?}") };
+    assert_eq!(*splunk, format!("warning: {}:4:5: the sink `splunk` is not built yet and is ignored", ran.path),);
+    // A relative path begins at the folder of the file.
+    let folder = ran.path.trim_end_matches("a.yaml");
+    let expect = format!("warning: {}:5:5: `tickets`: cannot read secret file `{folder}sn-password`: ", ran.path);
+    assert!(password.starts_with(&expect), "{password}");
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("canary"), "a secret is shown");
 }
 
 #[test]
@@ -58,11 +74,78 @@ fn an_invalid_file_ends_with_3_and_one_line_that_says_where() {
 }
 
 #[test]
+fn what_only_a_part_knows_is_checked_where_it_stands() {
+    for (yaml, expect) in [
+        ("org: acme\n", "no source is configured (add `sources:` with an `okta` or a `file` entry)"),
+        ("org: acme\nsources: [{ okta: {} }]\n", "{path}:2:13: missing key `url` in `okta`"),
+        (
+            &OKTA.replace("auth:", "pol_interval: 5s, auth:"),
+            "{path}:1:51: unknown key `pol_interval` (did you mean `poll_interval`?)",
+        ),
+        (
+            &OKTA.replace("auth:", "poll_interval: 5, auth:"),
+            "{path}:1:66: duration `5` has no unit (add one of ms, s, m, h, d, w)",
+        ),
+        (
+            &OKTA.replace("auth:", "org: a b, auth:"),
+            "{path}:1:56: the name of an org must have 1 to 64 of letters, digits, `-`, `_` and `.`",
+        ),
+        (&OKTA.replace("]", ", { file: { path: [] } }]"), "{path}:1:97: unknown key `path` (did you mean `paths`?)"),
+        (
+            &format!(
+                "{OKTA}sinks:\n{0}{0}",
+                "  - servicenow: { url: \"https://x\", auth: { basic: { user: { env: A }, password: { env: B } } } }\n"
+            ),
+            "{path}:4:5: two sinks are called `servicenow` (give one of them another `name`)",
+        ),
+        (
+            &format!("{OKTA}rules: gone\n"),
+            "cannot read `{folder}gone/classify` (`rules` names a folder that holds `classify/*.yaml`): ",
+        ),
+    ] {
+        let yaml = if yaml.starts_with("org") { yaml.to_owned() } else { format!("{yaml}org: acme\n") };
+        let ran = validate(&yaml, &[], &[]);
+        let folder = ran.path.trim_end_matches("a.yaml");
+        let expect = format!("error: {}", expect.replace("{path}", &ran.path).replace("{folder}", folder));
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{yaml}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with(&expect), "{yaml}\n{}\n{expect}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_flaw_in_the_rules_is_found_where_it_stands() {
+    let folder = tempfile::tempdir().expect("folder");
+    let rules = folder.path().join("classify");
+    std::fs::create_dir(&rules).expect("folder");
+    std::fs::write(rules.join("mine.yaml"), "outcomes:\n  DENY: denny\n").expect("write");
+    let yaml = format!("org: acme\n{OKTA}rules: {:?}\n", folder.path());
+    let ran = validate(&yaml, &["--json"], &[]);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("one document");
+    assert_eq!((ran.code, &report["valid"]), (3, &json!(false)));
+    assert_eq!(
+        report["error"],
+        json!({
+            "file": rules.join("mine.yaml"), "line": 2, "column": 9, "variable": null,
+            "message": "unknown word `denny` (did you mean `deny`?)",
+        })
+    );
+}
+
+#[test]
 fn json_is_one_document_whatever_is_found() {
-    let ran = validate("org: acme\ncohorts: { pilot: { users: [00u1, 00u2] } }\n", &["--json"], &[]);
+    let yaml = format!("org: acme\n{OKTA}cohorts: {{ pilot: {{ users: [00u1, 00u2] }} }}\n");
+    let ran = validate(&yaml, &["--json"], &[]);
     let report: Value = serde_json::from_str(&ran.stdout).expect("one document");
     assert_eq!((ran.code, &report["valid"], ran.stderr.as_str()), (0, &json!(true), ""));
     assert_eq!(report["summary"]["cohorts"], json!([{"name": "pilot", "people": 2}]));
+    assert_eq!(report["summary"]["sources"], json!(["okta:acme"]));
+    assert_eq!(
+        report["warnings"],
+        json!([{
+            "file": ran.path, "line": 2, "column": 13, "variable": null,
+            "message": "`okta:acme`: environment variable `TOKEN` is not set (export it, or name a file with {file: …})",
+        }])
+    );
     let ran = validate("org: acme\nlateness: 5\n", &["--json"], &[]);
     let report: Value = serde_json::from_str(&ran.stdout).expect("one document");
     assert_eq!(

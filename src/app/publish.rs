@@ -9,20 +9,22 @@ use metrics::{Counter, Gauge};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::event::{Span, Timestamp};
-use crate::telemetry::condition::Conditions;
+use crate::event::{SourceName, Span, Timestamp};
+use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
 use crate::watch::{OrgView, SeriesView, Watch};
 use crate::web::{SeriesRow, SourceStatus, View};
 
 /// Gauges of series are refreshed at most this often; counters at every commit.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// How often the readiness of sources is looked at while nothing is committed.
+const READINESS_EVERY: Duration = Duration::from_secs(1);
 /// The windows that are published.
 const WINDOWS: [(&str, Span); 2] = [("5m", Span::minutes(5)), ("1h", Span::hours(1))];
 const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
 
 /// The publisher with its cached handles; looking a handle up costs far more than using it.
-pub struct Publisher {
+pub(super) struct Publisher {
     view: watch::Sender<Arc<View>>,
     conditions: Conditions,
     counters: BTreeMap<(Metric, Vec<String>), Counter>,
@@ -33,7 +35,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher and the view that it keeps up to date.
-    pub fn new(conditions: Conditions) -> (Self, watch::Receiver<Arc<View>>) {
+    pub(super) fn new(conditions: Conditions) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let publisher = Self {
             view,
@@ -46,8 +48,24 @@ impl Publisher {
         (publisher, receiver)
     }
 
+    /// Keeps the readiness of sources in the view up to date until `stop`: a source that has fallen silent brings no
+    /// commit that would.
+    pub fn keep_readiness(&self, mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
+        let (view, conditions) = (self.view.clone(), self.conditions.clone());
+        async move {
+            loop {
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => break,
+                    () = tokio::time::sleep(READINESS_EVERY) => {}
+                }
+                let conditions = conditions.read();
+                view.send_if_modified(|view| renew_readiness(view, &conditions));
+            }
+        }
+    }
+
     /// Publishes what is committed.
-    pub fn publish(&mut self, watch: &Watch) {
+    pub(super) fn publish(&mut self, watch: &Watch) {
         for org in watch.orgs() {
             self.counters_of(&org);
         }
@@ -161,7 +179,7 @@ fn view_of(watch: &Watch, before: Option<&View>, conditions: &Conditions, starte
         }
         status.incidents_open += org.open_incidents().count() as u64;
         for (name, lag) in org.lags() {
-            let ready = conditions.get(&format!("source/{name}")).is_some_and(|condition| condition.ok);
+            let ready = is_ready(name, &conditions);
             status.sources.push(SourceStatus { name: name.clone(), lag_seconds: lag.map(Span::as_seconds), ready });
         }
         if before.is_none() {
@@ -175,6 +193,20 @@ fn view_of(watch: &Watch, before: Option<&View>, conditions: &Conditions, starte
         view.series.clone_from(&before.series);
     }
     view
+}
+
+fn is_ready(source: &SourceName, conditions: &BTreeMap<String, Status>) -> bool {
+    conditions.get(&format!("source/{source}")).is_some_and(|condition| condition.ok)
+}
+
+/// Writes the readiness of every source into the view; whether it differed.
+fn renew_readiness(view: &mut Arc<View>, conditions: &BTreeMap<String, Status>) -> bool {
+    let is_same = view.status.sources.iter().all(|source| source.ready == is_ready(&source.name, conditions));
+    if !is_same {
+        let sources = &mut Arc::make_mut(view).status.sources;
+        sources.iter_mut().for_each(|source| source.ready = is_ready(&source.name, conditions));
+    }
+    !is_same
 }
 
 fn rows(org: &OrgView<'_>, series: &SeriesView<'_>) -> Vec<SeriesRow> {

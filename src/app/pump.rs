@@ -31,7 +31,7 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(300);
 
 /// What reaches the pump.
 #[derive(Debug)]
-pub enum Message {
+pub(super) enum Message {
     /// A source's page.
     Batch(Batch),
     /// A changed configuration of the core.
@@ -53,7 +53,7 @@ pub enum PumpError {
 }
 
 /// The pump with everything it owns.
-pub struct Pump {
+pub(super) struct Pump {
     store: Arc<Store>,
     watch: Watch,
     sinks: Vec<String>,
@@ -111,7 +111,7 @@ impl Pump {
     ///
     /// # Errors
     /// Where the configuration cannot be committed.
-    pub fn new(
+    pub(super) fn new(
         store: Arc<Store>,
         (watch, refolded): (Watch, u64),
         config: &CoreConfig,
@@ -141,7 +141,7 @@ impl Pump {
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), PumpError> {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), PumpError> {
         while let Some(first) = inbox.recv().await {
             let mut turn = Turn::default();
             let mut next = Some(first);

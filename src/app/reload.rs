@@ -1,12 +1,16 @@
 //! Reading the configuration again: what can change in a running daemon does, what cannot is named, and on an error
 //! the old configuration stays.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use super::Running;
-use super::parts::{Parts, PartsError};
+use super::parts::{Parts, PartsError, SourcePart};
 use super::pump::Message;
+use crate::act;
 use crate::config::{Config, ConfigError};
+use crate::event::Org;
+use crate::input::{CoreConfig, OrgConfig};
 use crate::telemetry::metric::Metric;
 
 /// Why a reload changed nothing.
@@ -33,16 +37,11 @@ impl Running {
                 );
             }
             Ok((config, parts)) => {
-                for key in waits_for_restart(&self.config, &config) {
+                for key in self.started.waits_for_restart(&config, &parts) {
                     tracing::warn!(key, "a changed key takes effect after a restart only");
                 }
                 *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts.tables);
-                let mut core = parts.core;
-                // The sources in force are those of the start.
-                for (org, running) in &self.started.orgs {
-                    core.orgs.entry(org.clone()).or_default().sources.clone_from(&running.sources);
-                }
-                core.orgs.retain(|org, _| self.started.orgs.contains_key(org));
+                let core = self.started.with_running_sources(parts.core);
                 if self.inbox.send(Message::Configure(Box::new(core))).await.is_err() {
                     return;
                 }
@@ -61,20 +60,47 @@ impl Running {
     }
 }
 
-/// The keys that differ and cannot change while the daemon runs.
-fn waits_for_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let kinds = |config: &Config| (config.sources.clone(), config.sinks.clone());
-    let ((old_sources, old_sinks), (new_sources, new_sinks)) = (kinds(old), kinds(new));
-    [
-        ("org", old.org != new.org),
-        ("state_dir", old.state_dir != new.state_dir),
-        ("listen", old.listen != new.listen),
-        ("sources", old_sources != new_sources),
-        ("sinks", old_sinks != new_sinks),
-        ("http", old.http != new.http),
-        ("log", old.log != new.log),
-    ]
-    .into_iter()
-    .filter_map(|(key, differs)| differs.then_some(key))
-    .collect()
+/// What was in force at the start, and stays so while the daemon runs.
+pub(super) struct Started {
+    config: Config,
+    sources: Vec<SourcePart>,
+    sinks: Vec<act::Config>,
+    orgs: BTreeMap<Org, OrgConfig>,
+}
+
+impl Started {
+    pub(super) fn new(config: &Config, parts: &Parts) -> Self {
+        Self {
+            config: config.clone(),
+            sources: parts.sources.clone(),
+            sinks: parts.sinks.clone(),
+            orgs: parts.core.orgs.clone(),
+        }
+    }
+
+    /// The core's configuration with the sources that run, whatever the file says of them now.
+    fn with_running_sources(&self, mut core: CoreConfig) -> CoreConfig {
+        for (org, running) in &self.orgs {
+            core.orgs.entry(org.clone()).or_default().sources.clone_from(&running.sources);
+        }
+        core.orgs.retain(|org, _| self.orgs.contains_key(org));
+        core
+    }
+
+    /// The keys that differ from what runs and cannot change while it does.
+    fn waits_for_restart(&self, config: &Config, parts: &Parts) -> Vec<&'static str> {
+        let old = &self.config;
+        [
+            ("org", old.org != config.org),
+            ("state_dir", old.state_dir != config.state_dir),
+            ("listen", old.listen != config.listen),
+            ("sources", self.sources != parts.sources),
+            ("sinks", self.sinks != parts.sinks),
+            ("http", old.http != config.http),
+            ("log", old.log != config.log),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
 }

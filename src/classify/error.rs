@@ -4,23 +4,14 @@ use thiserror::Error;
 
 use crate::decode::Fault;
 use crate::event::Credential;
-use crate::yaml::Flaw;
+use crate::yaml;
 
 /// The tables are invalid.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum RulesError {
     /// A file is no YAML, or holds an unknown key or word.
-    #[error("`{file}:{line}:{column}`: {what}")]
-    Flaw {
-        /// The file's name as given.
-        file: String,
-        /// From 1.
-        line: usize,
-        /// From 1, in characters.
-        column: usize,
-        /// What, with the nearest known word.
-        what: String,
-    },
+    #[error(transparent)]
+    Yaml(#[from] yaml::Error),
     /// A section is in two files.
     #[error("`{file}`: section `{section}` is already in another file (keep one of them)")]
     Twice {
@@ -44,10 +35,6 @@ pub enum RulesError {
 }
 
 impl RulesError {
-    pub(super) fn flaw(file: &str, flaw: Flaw) -> Self {
-        Self::Flaw { file: file.to_owned(), line: flaw.place.line, column: flaw.place.column, what: flaw.what }
-    }
-
     pub(super) fn twice(file: &str, section: &'static str) -> Self {
         Self::Twice { file: file.to_owned(), section }
     }

@@ -4,6 +4,7 @@
 //! sections and words with file, line, column and the nearest word; it never falls back to a shipped row.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use serde::Deserialize;
 use smol_str::SmolStr;
@@ -225,8 +226,7 @@ impl Tables {
     pub fn from_yaml(files: &[(String, String)]) -> Result<Self, RulesError> {
         let mut all = Sections::default();
         for (name, text) in files {
-            let sections = yaml::read(text).map_err(|flaw| RulesError::flaw(name, flaw))?;
-            all.join(name, sections)?;
+            all.join(name, yaml::read(text, Path::new(name))?)?;
         }
         all.build()
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Exit, Failure, Outcome, no_color};
+use super::{Exit, Failure, Outcome, log_level, no_color};
 use crate::action::Incident;
 use crate::app::demo::{self, Demo, Options};
 use crate::app::signals::{Asked, Signals};
@@ -52,7 +52,8 @@ pub struct Args {
 /// # Errors
 /// Where it cannot start.
 pub fn run(args: &Args, environment: &Environment) -> Outcome {
-    log::init(log::Format::Text, &log::Level::new("warn")?, no_color(environment))?;
+    let level = log_level(&log::Level::new("warn")?, environment)?;
+    log::init(log::Format::Text, &level, no_color(environment))?;
     super::runtime()?.block_on(show(args))
 }
 

@@ -292,7 +292,7 @@ pub fn write(
 /// Runs the command over the records of its files, in order.
 ///
 /// # Errors
-/// As [`write`], and where the configuration or a file is invalid.
+/// As [`write()`], and where the configuration or a file is invalid.
 pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
     let config = args.config.as_deref().map(|path| Config::load(path, environment));
     let config = config.transpose().map_err(Failure::invalid)?;

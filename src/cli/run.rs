@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{ConfigFile, Exit, Failure, Outcome, no_color};
+use super::{ConfigFile, Exit, Failure, Outcome, log_level, no_color};
 use crate::app::signals::{Asked, Signals};
 use crate::app::{self, Running, Setup, StartError};
 use crate::config::{Config, Environment};
@@ -27,7 +27,7 @@ pub struct Args {
 /// Where the configuration is invalid or the daemon cannot run.
 pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let config = Config::load(&args.config.path, environment).map_err(Failure::invalid)?;
-    log::init(config.log.format, &config.log.level, no_color(environment))?;
+    log::init(config.log.format, &log_level(&config.log.level, environment)?, no_color(environment))?;
     super::runtime()?.block_on(daemon(args, config, environment))
 }
 
@@ -41,18 +41,40 @@ async fn daemon(args: &Args, config: Config, environment: &Environment) -> Outco
         metrics: Arc::new(exposition::install()?),
     };
     let mut running = app::start(setup).await.map_err(failure)?;
-    let drain_sinks = if args.once {
-        tokio::select! {
-            done = running.sources_done() => done.map(|()| true)?,
-            () = until_stopped(&mut signals) => false,
-        }
-    } else {
-        serve(&mut running, &mut signals).await?;
-        false
-    };
+    if args.once {
+        return once(running, &mut signals).await;
+    }
+    serve(&mut running, &mut signals).await?;
     tracing::info!("stopping");
-    running.stop(drain_sinks).await?;
+    running.stop(false).await?;
     tracing::info!("stopped");
+    Ok(Exit::Good)
+}
+
+/// Reads what there is and carries out what it causes; a failure where something was not read or not told.
+async fn once(mut running: Running, signals: &mut Signals) -> Outcome {
+    let is_done = tokio::select! {
+        done = running.sources_done() => done.map(|()| true)?,
+        () = until_stopped(signals) => false,
+    };
+    let conditions = running.conditions.clone();
+    let waiting = running.stop(is_done).await?;
+    if !is_done {
+        return Ok(Exit::Good);
+    }
+    let failed: Vec<String> = conditions
+        .read()
+        .into_iter()
+        .filter(|(_, status)| status.gates_readiness && !status.ok)
+        .map(|(name, status)| format!("{name}: {}", status.detail))
+        .collect();
+    if !failed.is_empty() {
+        return Err(Failure::could_not_run(anyhow::anyhow!("not everything was read ({})", failed.join("; "))));
+    }
+    if waiting > 0 {
+        let error = anyhow::anyhow!("{waiting} actions could not be carried out yet (the next run goes on with them)");
+        return Err(Failure::could_not_run(error));
+    }
     Ok(Exit::Good)
 }
 

@@ -7,10 +7,12 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{ConfigFile, Exit, Failure, Outcome, Output};
+use crate::act;
 use crate::app::parts::Parts;
 use crate::app::{self, Recovered};
 use crate::config::{Config, Environment};
 use crate::event::{Person, Reject, SourceName, Timestamp};
+use crate::input::{CoreConfig, Input};
 use crate::store::Store;
 
 /// Arguments of `state`.
@@ -123,7 +125,7 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     match &args.action {
         Action::Show(args) => show(args, environment),
         Action::Export(args) => {
-            let store = Store::open(&config(&args.config, environment)?.state_dir)?;
+            let store = existing(&config(&args.config, environment)?)?;
             store.export(&args.file)?;
             eprintln!("exported to `{}`", args.file.display());
             Ok(Exit::Good)
@@ -146,10 +148,22 @@ fn config(file: &ConfigFile, environment: &Environment) -> Result<Config, Failur
     Config::load(&file.path, environment).map_err(Failure::invalid)
 }
 
+/// The state that is there: looking at one does not begin one.
+fn existing(config: &Config) -> Result<Store, Failure> {
+    let dir = &config.state_dir;
+    if !dir.join("state.redb").exists() {
+        let dir = dir.display();
+        return Err(Failure::could_not_run(anyhow::anyhow!(
+            "there is no state in `{dir}` (it begins with the first `authwatch run`)"
+        )));
+    }
+    Ok(Store::open(dir)?)
+}
+
 fn show(args: &Show, environment: &Environment) -> Outcome {
     let config = config(&args.config, environment)?;
     let parts = Parts::of(&config).map_err(Failure::invalid)?;
-    let store = Store::open(&config.state_dir)?;
+    let store = existing(&config)?;
     let Recovered { watch, positions, .. } = app::recover(&store)?;
     let mut shown = Shown {
         file: store.path().display().to_string(),
@@ -174,7 +188,7 @@ fn show(args: &Show, environment: &Environment) -> Outcome {
     let watermark = watch.orgs().map(|org| org.watermark()).min().filter(|at| *at > Timestamp::MIN);
     let source = |name: &SourceName| ShownSource { name: name.to_string(), watermark_of_org: watermark };
     shown.sources = positions.keys().map(source).collect();
-    for name in parts.sinks.iter().filter_map(|sink| sink.name()) {
+    for name in parts.sinks.iter().map(act::Config::name) {
         let tickets = store.ledger_all(name)?.into_iter();
         shown.sinks.push(ShownSink {
             name: name.to_owned(),
@@ -222,16 +236,34 @@ fn text(shown: &Shown, output: &mut Output<impl std::io::Write>) -> std::io::Res
 }
 
 /// Folds everything, forgets the person, and stores the result as the only snapshot: the journal that named the person
-/// goes with it.
+/// goes with it. The configuration is taken anew, so that a person who was taken out of a cohort is in no stored one.
 fn forget(args: &Forget, environment: &Environment) -> Outcome {
     let config = config(&args.config, environment)?;
-    let mut store = Store::open(&config.state_dir)?;
+    let parts = Parts::of(&config).map_err(Failure::invalid)?;
+    let person = Person::new(&args.person);
+    let mut store = existing(&config)?;
     let mut watch = app::recover(&store)?.watch;
-    watch.forget(&Person::new(&args.person));
+    let named = names(&parts.core, &person);
+    watch.handle(&Input::Configure(Box::new(parts.core)));
+    watch.forget(&person);
     store.write_snapshot(store.journal_last()?, &watch.snapshot()?)?;
     store.purge_journal()?;
     eprintln!("forgotten; counters, incidents and tickets keep their numbers and name nobody");
+    if named {
+        eprintln!(
+            "warning: the configuration still names this person in `cohorts` or `break_glass`, so the state does too \
+             (take the person out, then forget again)"
+        );
+    }
     Ok(Exit::Good)
+}
+
+/// Whether a cohort or the list of break-glass people holds the person.
+fn names(config: &CoreConfig, person: &Person) -> bool {
+    config
+        .orgs
+        .values()
+        .any(|org| org.break_glass.contains(person) || org.cohorts.iter().any(|cohort| cohort.users.contains(person)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,18 @@
 //! `validate`: reads everything that `run` would read, binds and connects nothing.
 //!
-//! Warnings and errors go to stderr, the summary to stdout. With `--json`, one document on stdout holds all of it.
+//! Warnings and errors go to stderr, the summary to stdout. With `--json`, one document on stdout holds all of it. A
+//! secret or a file that is not there yet is a warning: the configuration may be checked on another machine than the one
+//! it is for. No value of a secret is shown.
+
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::{ConfigFile, Exit, Failure, Outcome, Output};
-use crate::config::{Config, ConfigError, Environment, Integration, Origin, Warning};
+use crate::act;
+use crate::app::parts::{Parts, PartsError};
+use crate::config::{Config, Environment, Warning};
+use crate::yaml::Origin;
 
 /// Arguments of `validate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,8 +50,10 @@ struct Summary<'a> {
     org: &'a str,
     state_dir: String,
     listen: String,
-    sources: Vec<&'static str>,
-    sinks: Vec<&'static str>,
+    /// The folder; `None` for the rules inside the binary.
+    rules: Option<String>,
+    sources: Vec<&'a str>,
+    sinks: Vec<&'a str>,
     cohorts: Vec<CohortSize<'a>>,
     break_glass: usize,
     token: bool,
@@ -56,26 +65,34 @@ struct CohortSize<'a> {
     people: usize,
 }
 
+/// A configuration with its parts and all warnings.
+struct Checked {
+    config: Config,
+    parts: Parts,
+    warnings: Vec<Warning>,
+}
+
 /// Checks the configuration and reports.
 ///
 /// # Errors
 /// Where it is invalid.
 pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let path = args.config.path.display().to_string();
-    let loaded = Config::load(&args.config.path, environment);
+    let checked = check(&args.config.path, environment);
     if args.json {
-        return report(path, &loaded);
+        return report(path, &checked);
     }
-    let config = loaded.map_err(Failure::invalid)?;
-    for warning in &config.warnings {
+    let checked = checked.map_err(Failure::invalid)?;
+    for warning in &checked.warnings {
         eprintln!("warning: {warning}");
     }
     let mut output = Output::stdout();
     output.line(format_args!("{path}: valid"))?;
-    let Summary { org, state_dir, listen, sources, sinks, cohorts, break_glass, token } = summary(&config);
+    let Summary { org, state_dir, listen, rules, sources, sinks, cohorts, break_glass, token } = summary(&checked);
     output.line(format_args!("org          {org}"))?;
     output.line(format_args!("state        {state_dir}"))?;
     output.line(format_args!("listen       {listen}{}", if token { " (with a token)" } else { "" }))?;
+    output.line(format_args!("rules        {}", rules.as_deref().unwrap_or("inside the binary")))?;
     output.line(format_args!("sources      {}", list(&sources)))?;
     output.line(format_args!("sinks        {}", list(&sinks)))?;
     for CohortSize { name, people } in cohorts {
@@ -86,15 +103,25 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     Ok(Exit::Good)
 }
 
-fn report(config: String, loaded: &Result<Config, ConfigError>) -> Outcome {
-    let (exit, report) = match loaded {
-        Ok(loaded) => {
-            let warnings = loaded.warnings.iter().map(|Warning { origin, text }| finding(Some(origin), text.clone()));
-            let (error, summary) = (None, Some(summary(loaded)));
-            (Exit::Good, Report { valid: true, config, error, summary, warnings: warnings.collect() })
+fn check(path: &Path, environment: &Environment) -> Result<Checked, PartsError> {
+    let config = Config::load(path, environment)?;
+    let mut parts = Parts::of(&config)?;
+    let mut warnings = config.warnings.clone();
+    warnings.append(&mut parts.warnings);
+    warnings.extend(parts.missing(&|name| environment.lookup(name)));
+    Ok(Checked { config, parts, warnings })
+}
+
+fn report(config: String, checked: &Result<Checked, PartsError>) -> Outcome {
+    let (exit, report) = match checked {
+        Ok(checked) => {
+            let warnings = checked.warnings.iter();
+            let warnings = warnings.map(|warning| finding(warning.origin.as_ref(), warning.text.clone())).collect();
+            (Exit::Good, Report { valid: true, config, error: None, summary: Some(summary(checked)), warnings })
         }
         Err(error) => {
-            let error = Some(finding(error.origin.as_ref(), message(error)));
+            let (origin, problem) = error.parts();
+            let error = Some(finding(origin, message(problem)));
             (Exit::Invalid, Report { valid: false, config, error, summary: None, warnings: Vec::new() })
         }
     };
@@ -104,10 +131,10 @@ fn report(config: String, loaded: &Result<Config, ConfigError>) -> Outcome {
     Ok(exit)
 }
 
-fn message(error: &ConfigError) -> String {
-    match std::error::Error::source(&error.problem) {
-        Some(source) => format!("{}: {source}", error.problem),
-        None => error.problem.to_string(),
+fn message(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
@@ -122,21 +149,21 @@ fn finding(origin: Option<&Origin>, message: String) -> Finding {
     }
 }
 
-fn summary(config: &Config) -> Summary<'_> {
-    let kinds = |list: &[Integration]| list.iter().map(|integration| integration.kind).collect();
+fn summary(Checked { config, parts, .. }: &Checked) -> Summary<'_> {
     let cohorts = config.people.cohorts.iter();
     Summary {
         org: config.org.as_str(),
         state_dir: config.state_dir.display().to_string(),
         listen: config.listen.to_string(),
-        sources: kinds(&config.sources),
-        sinks: kinds(&config.sinks),
+        rules: config.rules.as_ref().map(|rules| rules.display().to_string()),
+        sources: parts.sources.iter().map(|source| source.name.as_str()).collect(),
+        sinks: parts.sinks.iter().map(act::Config::name).collect(),
         cohorts: cohorts.map(|cohort| CohortSize { name: &cohort.name, people: cohort.users.len() }).collect(),
         break_glass: config.people.break_glass.len(),
         token: config.http.token.is_some(),
     }
 }
 
-fn list(kinds: &[&str]) -> String {
-    if kinds.is_empty() { "–".to_owned() } else { kinds.join(", ") }
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "–".to_owned() } else { names.join(", ") }
 }

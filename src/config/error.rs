@@ -1,14 +1,11 @@
 //! What is wrong with a configuration, where, and what to write.
-//!
-//! A message names keys and the words that are expected, never the value that was found: a value may be a secret that
-//! was written where a reference belongs, and the position shows it to whoever may read the file.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use thiserror::Error;
 
-use super::node::Origin;
+use crate::yaml::{self, Origin};
 
 /// One problem with the place where it stands.
 #[derive(Debug)]
@@ -38,63 +35,42 @@ pub enum Problem {
         /// The limit.
         limit: u64,
     },
-    /// The text is not YAML.
-    #[error("not valid YAML: {0}")]
-    Syntax(String),
-    /// A key appears twice in one mapping.
-    #[error("duplicate key `{0}`")]
-    DuplicateKey(String),
-    /// A key that nothing reads.
-    #[error("unknown key `{key}` ({})", hint(key, expected))]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The keys that are known here.
-        expected: Vec<String>,
-    },
-    /// A word that is not in the list.
-    #[error("{}", word(found, expected))]
-    UnknownWord {
-        /// The word; shown only where it is nearly an expected one.
-        found: String,
-        /// The words that are known here.
-        expected: Vec<String>,
-    },
-    /// A key that must be there is not.
-    #[error("missing key `{key}`{}", parent.as_ref().map(|parent| format!(" in `{parent}`")).unwrap_or_default())]
-    MissingKey {
-        /// The key.
-        key: String,
-        /// The key that should hold it.
-        parent: Option<String>,
-    },
-    /// A value of another type.
-    #[error("found {found}, expected {expected}")]
-    WrongType {
-        /// The type that was found.
-        found: &'static str,
-        /// What belongs there.
-        expected: String,
-    },
     /// A variable that is referred to is not set.
     #[error("environment variable `{0}` is not set (export it, or write `${{{0}:-default}}`)")]
     Unset(String),
     /// A reference to a variable that cannot be read.
     #[error("malformed variable reference ({0}; write `$${{` for a literal `${{`)")]
     Reference(&'static str),
-    /// Anything that the type of a value refuses.
-    #[error("{0}")]
-    Invalid(String),
+    /// The text is no YAML, or not of the keys and types that belong here.
+    #[error(transparent)]
+    Yaml(#[from] yaml::Problem),
 }
 
 impl ConfigError {
     /// A problem at a place.
-    pub fn at(origin: &Origin, problem: Problem) -> Self {
-        Self { origin: Some(origin.clone()), problem }
+    pub fn at(origin: &Origin, problem: impl Into<Problem>) -> Self {
+        Self { origin: Some(origin.clone()), problem: problem.into() }
+    }
+
+    /// A value that makes no sense, with a sentence that says why.
+    pub(crate) fn invalid(origin: &Origin, why: impl Into<String>) -> Self {
+        Self::at(origin, yaml::Problem::Invalid(why.into()))
     }
 
     pub(super) fn unreadable(path: &Path, source: io::Error) -> Problem {
         Problem::Unreadable { path: path.to_owned(), source }
+    }
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        Self { origin: None, problem }
+    }
+}
+
+impl From<yaml::Error> for ConfigError {
+    fn from(error: yaml::Error) -> Self {
+        Self { origin: error.origin, problem: error.problem.into() }
     }
 }
 
@@ -110,67 +86,5 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.problem.source()
-    }
-}
-
-fn hint(found: &str, expected: &[String]) -> String {
-    match nearest(found, expected) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => one_of(expected),
-    }
-}
-
-fn word(found: &str, expected: &[String]) -> String {
-    match nearest(found, expected) {
-        Some(near) => format!("unknown word `{found}` (did you mean `{near}`?)"),
-        None => format!("unknown word ({})", one_of(expected)),
-    }
-}
-
-fn one_of(expected: &[String]) -> String {
-    match expected {
-        [] => "no key belongs here".to_owned(),
-        [only] => format!("expected `{only}`"),
-        many => {
-            format!("expected one of {}", many.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
-        }
-    }
-}
-
-/// The expected word that a typing error turns into `found`: at most a third of its letters differ.
-fn nearest<'a>(found: &str, expected: &'a [String]) -> Option<&'a str> {
-    let found = found.to_lowercase().replace('-', "_");
-    let near = expected.iter().map(|word| (strsim::damerau_levenshtein(&found, word), word));
-    let (distance, word) = near.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (word.chars().count() / 3).max(1)).then_some(word)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(words: &[&str]) -> Vec<String> {
-        words.iter().map(|&word| word.to_owned()).collect()
-    }
-
-    #[test]
-    fn the_nearest_word_is_offered_only_where_it_is_near() {
-        let known = words(&["poll_interval", "url", "start"]);
-        for (found, expect) in [
-            ("pol_interval", Some("poll_interval")),
-            ("poll-interval", Some("poll_interval")),
-            ("PollInterval", Some("poll_interval")),
-            ("ulr", Some("url")),
-            ("start_at", None),
-            ("x", None),
-        ] {
-            assert_eq!(nearest(found, &known), expect, "{found}");
-        }
-    }
-
-    #[test]
-    fn a_word_that_is_near_nothing_is_not_repeated() {
-        let problem = Problem::UnknownWord { found: "hunter2".into(), expected: words(&["env", "file", "vault"]) };
-        assert_eq!(problem.to_string(), "unknown word (expected one of `env`, `file`, `vault`)");
     }
 }

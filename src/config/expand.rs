@@ -6,7 +6,7 @@
 
 use super::environment::Environment;
 use super::error::{ConfigError, Problem};
-use super::node::{Node, Value};
+use crate::yaml::{Node, Value};
 
 /// Expands every scalar at and below a node.
 pub(super) fn expand(node: &mut Node, environment: &Environment) -> Result<(), ConfigError> {

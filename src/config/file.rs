@@ -7,7 +7,7 @@ use std::path::Path;
 use super::error::{ConfigError, Problem};
 
 /// The text of a file of at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: u64) -> Result<String, Problem> {
+pub(crate) fn read(path: &Path, limit: u64) -> Result<String, Problem> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text));
     match read {

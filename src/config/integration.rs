@@ -3,9 +3,8 @@
 //! What stands below the kind belongs to the integration and is read by it with [`section`]; here only the kinds are
 //! known. A kind that is not built yet is left out with one warning.
 
-use super::error::{ConfigError, Problem};
-use super::node::{Node, Value};
-use super::{Warning, section};
+use super::{ConfigError, Warning};
+use crate::yaml::{Node, Origin, Problem, Value, section};
 
 /// The kinds of one list.
 pub(super) struct Kinds {
@@ -45,6 +44,8 @@ pub(super) const SINKS: Kinds = Kinds {
 pub struct Integration {
     /// Its kind (`okta`, `servicenow`).
     pub kind: &'static str,
+    /// Where the kind stands.
+    pub origin: Origin,
     /// The mapping with the kind as its only key: an externally tagged enum for [`section`].
     pub node: Node,
 }
@@ -59,16 +60,16 @@ pub(super) fn read(node: &Node, kinds: &Kinds, warnings: &mut Vec<Warning>) -> R
     for item in items {
         let [entry] = item.entries() else {
             let text = format!("each {} is a mapping with one key, its kind (as `{}`)", kinds.what, kinds.built[0]);
-            return Err(ConfigError::at(&item.origin, Problem::Invalid(text)));
+            return Err(ConfigError::invalid(&item.origin, text));
         };
         let key = entry.key.as_str();
         if let Some(&kind) = kinds.built.iter().find(|&&kind| kind == key) {
-            found.push(Integration { kind, node: item.clone() });
+            found.push(Integration { kind, origin: entry.origin.clone(), node: item.clone() });
         } else if kinds.planned.contains(&key) {
             if !warned.contains(&key) {
                 warned.push(key);
                 let text = format!("the {} `{key}` is not built yet and is ignored", kinds.what);
-                warnings.push(Warning { origin: entry.origin.clone(), text });
+                warnings.push(Warning::at(&entry.origin, text));
             }
         } else {
             let expected = kinds.built.iter().chain(kinds.planned).map(|&kind| kind.to_owned()).collect();

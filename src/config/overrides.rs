@@ -5,9 +5,8 @@
 //! YAML, anything else is one scalar. Values are taken as they are: the shell has expanded them.
 
 use super::environment::Environment;
-use super::error::{ConfigError, Problem};
-use super::node::{Entry, Node, Origin, Value};
-use super::yaml;
+use super::error::ConfigError;
+use crate::yaml::{self, Entry, Node, Origin, Problem, Value};
 
 const PREFIX: &str = "AUTHWATCH_";
 /// The deepest path: no key lies deeper.
@@ -43,7 +42,7 @@ fn read(text: &str, origin: &Origin) -> Result<Node, ConfigError> {
     let trimmed = text.trim();
     let enclosed = |open, close| trimmed.starts_with(open) && trimmed.ends_with(close);
     if enclosed('[', ']') || enclosed('{', '}') {
-        return yaml::parse_variable(trimmed, origin);
+        return Ok(yaml::parse_variable(trimmed, origin)?);
     }
     Ok(Node { origin: origin.clone(), value: Value::Scalar { text: text.to_owned(), plain: true } })
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use super::error::{ConfigError, Problem};
-use super::node::Node;
-use super::{Warning, file, section};
+use super::{Warning, file};
 use crate::event::Person;
 use crate::input::Cohort;
+use crate::yaml::{self, Node, section};
 
 /// The most cohorts of an org: each is a value of a metric label.
 const MAX_COHORTS: usize = 64;
@@ -48,7 +48,7 @@ pub(super) fn cohorts(node: &Node, base: &Path, warnings: &mut Vec<Warning>) -> 
     // Refuses a scalar and a list.
     section::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(node)?;
     for entry in node.entries() {
-        let refuse = |text: String| ConfigError::at(&entry.origin, Problem::Invalid(text));
+        let refuse = |text: String| ConfigError::invalid(&entry.origin, text);
         let name = entry.key.clone();
         if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
             return Err(refuse(format!(
@@ -70,7 +70,7 @@ pub(super) fn cohorts(node: &Node, base: &Path, warnings: &mut Vec<Warning>) -> 
                     Some(warning) => warning.text += &format!(", `{name}`"),
                     None => {
                         let text = format!("cohorts by `groups` are not built yet and hold nobody: `{name}`");
-                        by_group = Some(Warning { origin: entry.origin.clone(), text });
+                        by_group = Some(Warning::at(&entry.origin, text));
                     }
                 }
                 BTreeSet::new()
@@ -84,7 +84,7 @@ pub(super) fn cohorts(node: &Node, base: &Path, warnings: &mut Vec<Warning>) -> 
 
 /// Reads `break_glass`.
 pub(super) fn break_glass(node: &Node) -> Result<BTreeSet<Person>, ConfigError> {
-    section::<BreakGlass>(node).map(|section| section.users)
+    Ok(section::<BreakGlass>(node)?.users)
 }
 
 fn persons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Person>, D::Error> {
@@ -117,7 +117,7 @@ fn people_of_file(path: &Path) -> Result<BTreeSet<Person>, Problem> {
     for (index, line) in text.lines().enumerate() {
         let id = line.split('#').next().unwrap_or_default().trim();
         if !id.is_empty() {
-            let refuse = |why| Problem::Invalid(format!("line {} of `{}`: {why}", index + 1, path.display()));
+            let refuse = |why| yaml::Problem::Invalid(format!("line {} of `{}`: {why}", index + 1, path.display()));
             people.insert(person(id).map_err(refuse)?);
         }
     }

@@ -52,6 +52,17 @@ impl Level {
         EnvFilter::try_new(&directive).map_err(LogError::Directive)?;
         Ok(Self(directive))
     }
+
+    /// The level in force: that of the variable `RUST_LOG` where it says anything, else this one.
+    ///
+    /// # Errors
+    /// Where the variable is no directive: whoever set it wants to see something, and would not.
+    pub fn or_variable(&self, rust_log: Option<&str>) -> Result<Self, LogError> {
+        match rust_log.map(str::trim) {
+            None | Some("") => Ok(self.clone()),
+            Some(directive) => Self::new(directive).map_err(|error| LogError::Variable(Box::new(error))),
+        }
+    }
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -83,6 +94,9 @@ pub enum LogError {
     /// A directive that cannot be read.
     #[error("not a log directive (as `info,authwatch::source=debug`)")]
     Directive(#[source] ParseError),
+    /// The variable `RUST_LOG` is no directive.
+    #[error("environment variable `RUST_LOG` is of no use (correct it, or unset it)")]
+    Variable(#[source] Box<LogError>),
     /// Logging is set up already.
     #[error("logging is set up already")]
     Twice(#[source] TryInitError),
@@ -114,5 +128,17 @@ mod tests {
         for directive in ["inof", "verbose", "info,loud", "", "authwatch=loud"] {
             assert!(Level::new(directive).is_err(), "{directive}");
         }
+    }
+
+    #[test]
+    fn the_variable_wins_where_it_says_anything() {
+        let configured = Level::new("warn").expect("a level");
+        for (variable, expect) in
+            [(None, "warn"), (Some(""), "warn"), (Some(" "), "warn"), (Some("debug"), "debug"), (Some("off"), "off")]
+        {
+            assert_eq!(configured.or_variable(variable).expect("a level").to_string(), expect, "{variable:?}");
+        }
+        let error = configured.or_variable(Some("loud")).expect_err("no level");
+        assert!(error.to_string().contains("`RUST_LOG`"), "{error}");
     }
 }

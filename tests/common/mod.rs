@@ -15,7 +15,7 @@ use authwatch::sim::{self, Org};
 use authwatch::watch::Watch;
 
 /// The core's configuration for a simulated org, with its cohorts.
-pub fn config(org: &Org) -> CoreConfig {
+pub(crate) fn config(org: &Org) -> CoreConfig {
     let cohort = |cohort: sim::Cohort| Cohort {
         name: cohort.as_str().to_owned(),
         users: org.members(cohort).map(Person::new).collect(),
@@ -26,7 +26,7 @@ pub fn config(org: &Org) -> CoreConfig {
 }
 
 /// Folds every flow of a span into a fresh core, each as its deciding event, and returns it with all its actions.
-pub fn run(org: &Arc<Org>, timeline: Timeline, start: Timestamp, until: Timestamp) -> (Watch, Vec<Action>) {
+pub(crate) fn run(org: &Arc<Org>, timeline: Timeline, start: Timestamp, until: Timestamp) -> (Watch, Vec<Action>) {
     let mut watch = Watch::new();
     watch.handle(&Input::Configure(Box::new(config(org))));
     let mut actions = Vec::new();

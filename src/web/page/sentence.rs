@@ -4,6 +4,7 @@
 //! state in their second line. "Healthy" is said with fresh data only (invariant 4).
 
 use crate::action::Incident;
+use crate::duration;
 use crate::event::{Span, Timestamp};
 use crate::web::view::{SeriesRow, View};
 
@@ -144,8 +145,8 @@ fn rate(row: &SeriesRow) -> String {
     format!("{} of {} attempts succeeded in {}, {share}", number(row.succeeded), number(row.attempts), row.window)
 }
 
-fn window(text: &str) -> std::time::Duration {
-    crate::config::duration::parse(text).unwrap_or(std::time::Duration::MAX)
+fn window(text: &str) -> Span {
+    duration::parse(text).unwrap_or(Span(i64::MAX))
 }
 
 fn people(count: u64) -> String {

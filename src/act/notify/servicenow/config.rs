@@ -10,6 +10,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::action::Severity;
+use crate::duration;
 use crate::secret::SecretRef;
 
 /// One ServiceNow instance. Only `url` and `auth` are needed; names that the instance defines (groups, categories,
@@ -79,7 +80,7 @@ struct Raw {
     states: States,
     #[serde(default = "default_reopen")]
     reopen: bool,
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
+    #[serde(default = "default_timeout", deserialize_with = "duration::deserialize_std")]
     timeout: Duration,
     #[serde(default)]
     settle: Settle,
@@ -119,6 +120,15 @@ pub struct Basic {
     pub user: SecretRef,
     /// The password.
     pub password: SecretRef,
+}
+
+impl Config {
+    /// The secrets that signing in needs.
+    pub(crate) fn secrets(&mut self) -> Vec<&mut SecretRef> {
+        match &mut self.auth {
+            Auth::Basic(Basic { user, password }) => vec![user, password],
+        }
+    }
 }
 
 /// Impact and urgency by severity; the instance computes the priority from them.
@@ -281,7 +291,7 @@ pub struct Settle {
     /// Look-ups in a row that found nothing; default 6, at least 1.
     pub reads: std::num::NonZeroU32,
     /// The time between the first and the last of them; default 60 s. Doubles each time that it happens to one ticket.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize_std")]
     pub spread: Duration,
 }
 
@@ -374,23 +384,6 @@ impl TryFrom<Raw> for Config {
     }
 }
 
-/// Reads `500ms`, `30s`, `5m` or `1h`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let millis = match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let span = millis.and_then(|millis| number.parse::<u64>().ok()?.checked_mul(millis));
-    let span = span.ok_or_else(|| de::Error::custom(format!("`{text}` is no duration (for example `30s` or `5m`)")))?;
-    Ok(Duration::from_millis(span))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -443,9 +436,9 @@ mod tests {
         refused("url", "ftp://acme".into(), "`url` must be an http or https address");
         refused("url", "https://a:b@acme.service-now.com".into(), "without user");
         refused("name", "a b".into(), "`name` must be");
-        refused("timeout", "soon".into(), "`soon` is no duration");
+        refused("timeout", "soon".into(), "duration `soon` is not a whole number with a unit");
         refused("timeout", "0s".into(), "`timeout` must be longer");
-        refused("timeout", "99999999999999999999h".into(), "no duration");
+        refused("timeout", "99999999999999999999h".into(), "longer than ten years");
         refused("fields", serde_json::json!({"correlation_id": "x"}), "`fields` may not set `correlation_id`");
         refused("fields", serde_json::json!({"sys_id": "x"}), "`fields` may not set `sys_id`");
         refused("resolve", serde_json::json!({"close_notes": "{who} did it"}), "unknown placeholder `{who}`");

@@ -1,4 +1,4 @@
-//! The configuration as a tree in which every value knows where it stands.
+//! A document as a tree in which every value knows where it stands.
 //!
 //! A scalar keeps its text: what it means is decided by the type that reads it, so `org: 0123` stays `0123`.
 
@@ -31,7 +31,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One value of the configuration, with everything below it.
+/// One value of a document, with everything below it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Node {
     /// Where it begins.
@@ -69,7 +69,7 @@ pub struct Entry {
 
 impl Node {
     /// An empty mapping.
-    pub(super) fn empty(origin: Origin) -> Self {
+    pub fn empty(origin: Origin) -> Self {
         Self { origin, value: Value::Map(Vec::new()) }
     }
 

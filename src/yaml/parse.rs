@@ -2,37 +2,40 @@
 //!
 //! Refused: more than one document, duplicate keys, tags other than `!!str`, keys that are not scalars.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::error::{ConfigError, Problem};
-use super::node::{Entry, Node, Origin, Value};
+use super::{Entry, Error, Node, Origin, Problem, Value};
 
-/// The largest configuration file in bytes.
-pub(super) const MAX_BYTES: u64 = 1 << 20;
 /// The deepest nesting; the tree is walked by recursion.
 const MAX_DEPTH: usize = 64;
 /// The most nodes that all aliases together may add.
 const MAX_ALIASED: usize = 10_000;
 
 /// Reads one document; an empty text is an empty mapping.
-pub(super) fn parse(text: &str, path: &Path) -> Result<Node, ConfigError> {
+///
+/// # Errors
+/// Where the text is no YAML, or of the YAML that is refused here.
+pub fn parse(text: &str, path: &Path) -> Result<Node, Error> {
     let mut builder = Builder::new(path);
     for event in Parser::new_from_str(text) {
         let (event, span) =
-            event.map_err(|e| ConfigError::at(&builder.at(*e.marker()), Problem::Syntax(e.info().to_owned())))?;
+            event.map_err(|e| Error::at(&builder.at(*e.marker()), Problem::Syntax(e.info().to_owned())))?;
         let origin = builder.at(span.start);
-        builder.event(event, &origin).map_err(|problem| ConfigError::at(&origin, problem))?;
+        builder.event(event, &origin).map_err(|problem| Error::at(&origin, problem))?;
     }
     Ok(builder.root.unwrap_or_else(|| Node::empty(Origin::File { path: path.into(), line: 1, column: 1 })))
 }
 
 /// Reads the text of an environment variable that holds a list or a mapping.
-pub(super) fn parse_variable(text: &str, origin: &Origin) -> Result<Node, ConfigError> {
-    let mut node = parse(text, Path::new("")).map_err(|error| ConfigError::at(origin, error.problem))?;
+///
+/// # Errors
+/// As [`parse`]; the place is the variable.
+pub fn parse_variable(text: &str, origin: &Origin) -> Result<Node, Error> {
+    let mut node = parse(text, Path::new("")).map_err(|error| Error::at(origin, error.problem))?;
     relocate(&mut node, origin);
     Ok(node)
 }
@@ -55,6 +58,8 @@ struct Open {
     anchor: usize,
     /// The key that waits for its value.
     key: Option<(String, Origin)>,
+    /// The keys so far, to know a duplicate.
+    keys: BTreeSet<String>,
 }
 
 struct Builder {
@@ -116,7 +121,7 @@ impl Builder {
         if check_tag(tag)? {
             return Err(syntax("the tag `!!str` belongs to a scalar"));
         }
-        self.open.push(Open { node: Node { origin: origin.clone(), value }, anchor, key: None });
+        self.open.push(Open { node: Node { origin: origin.clone(), value }, anchor, key: None, keys: BTreeSet::new() });
         Ok(())
     }
 
@@ -137,7 +142,7 @@ impl Builder {
                     let Value::Scalar { text, .. } = node.value else {
                         return Err(syntax("a key must be a scalar"));
                     };
-                    if entries.iter().any(|entry| entry.key == text) {
+                    if !parent.keys.insert(text.clone()) {
                         return Err(Problem::DuplicateKey(text));
                     }
                     parent.key = Some((text, node.origin));
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_allows_and_a_configuration_does_not_is_refused_where_it_stands() {
+    fn what_yaml_allows_and_people_do_not_mean_is_refused_where_it_stands() {
         check("org: a\norg: b\n", "a.yaml:2:1: duplicate key `org`");
         check("org: a\n\"org\": b\n", "a.yaml:2:1: duplicate key `org`");
         check("a: 1\n---\nb: 2\n", "a.yaml:2:1: not valid YAML: only one document belongs in a file");

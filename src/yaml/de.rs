@@ -12,18 +12,17 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::error::{ConfigError, Problem};
-use super::node::{Entry, Node, Origin, Value};
+use super::{Entry, Error, Node, Origin, Problem, Value};
 
 /// Reads a typed value from a node.
 ///
 /// # Errors
 /// Where a key is unknown or missing, or a value does not fit its type.
-pub fn section<T: DeserializeOwned>(node: &Node) -> Result<T, ConfigError> {
+pub fn section<T: DeserializeOwned>(node: &Node) -> Result<T, Error> {
     T::deserialize(node).map_err(|error| error.in_value(node).or_at(&node.origin))
 }
 
-impl ConfigError {
+impl Error {
     fn new(problem: Problem) -> Self {
         Self { origin: None, problem }
     }
@@ -64,7 +63,7 @@ impl ConfigError {
     }
 }
 
-impl de::Error for ConfigError {
+impl de::Error for Error {
     fn custom<T: Display>(text: T) -> Self {
         Self::new(Problem::Invalid(text.to_string()))
     }
@@ -129,14 +128,14 @@ fn in_words(expected: &str) -> String {
 }
 
 /// The place of the value for whatever a visitor refuses.
-fn placed<T>(node: &Node, result: Result<T, ConfigError>) -> Result<T, ConfigError> {
+fn placed<T>(node: &Node, result: Result<T, Error>) -> Result<T, Error> {
     result.map_err(|error| error.in_value(node))
 }
 
 impl<'de> de::Deserializer<'de> for &'de Node {
-    type Error = ConfigError;
+    type Error = Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let result = match &self.value {
             Value::Scalar { .. } if self.is_null() => visitor.visit_unit(),
             Value::Scalar { text, plain } => match if *plain { scalar(text) } else { Plain::Text } {
@@ -152,31 +151,31 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         placed(self, result)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
             Value::Scalar { text, .. } if !self.is_null() => placed(self, visitor.visit_borrowed_str(text)),
             Value::Scalar { .. } | Value::List(_) | Value::Map(_) => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
         placed(self, visitor.visit_newtype_struct(self))
     }
 
     /// A key without a value is an empty mapping: every key below it may be commented out.
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.is_null() {
             return placed(self, visitor.visit_map(Entries { rest: [].iter(), current: None }));
         }
@@ -188,7 +187,7 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, ConfigError> {
+    ) -> Result<V::Value, Error> {
         // A list would be taken for the fields in order.
         if let Value::List(_) = self.value {
             return placed(self, Err(de::Error::invalid_type(Unexpected::Seq, &"a mapping")));
@@ -196,7 +195,7 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         self.deserialize_map(visitor)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.is_null() { placed(self, visitor.visit_seq(Items([].iter()))) } else { self.deserialize_any(visitor) }
     }
 
@@ -205,12 +204,12 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         name: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, ConfigError> {
+    ) -> Result<V::Value, Error> {
         let result = match &self.value {
             Value::Scalar { .. } if name == SECRET_REF => Err(de::Error::custom(SECRET_BY_VALUE)),
             Value::Scalar { .. } if self.is_null() => Err(de::Error::invalid_type(Unexpected::Unit, &"a word")),
             Value::Scalar { text, .. } => {
-                visitor.visit_enum(IntoDeserializer::<ConfigError>::into_deserializer(text.as_str()))
+                visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(text.as_str()))
             }
             Value::Map(entries) => match entries.as_slice() {
                 [entry] => visitor.visit_enum(Variant(entry)),
@@ -221,7 +220,7 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         placed(self, result)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_unit()
     }
 
@@ -268,9 +267,9 @@ fn scalar(text: &str) -> Plain {
 struct Items<'de>(std::slice::Iter<'de, Node>);
 
 impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = ConfigError;
+    type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ConfigError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let Some(node) = self.0.next() else { return Ok(None) };
         seed.deserialize(node).map(Some).map_err(|error| error.in_value(node).or_at(&node.origin))
     }
@@ -286,16 +285,16 @@ struct Entries<'de> {
 }
 
 impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = ConfigError;
+    type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         self.current = self.rest.next();
         let Some(entry) = self.current else { return Ok(None) };
-        let key: StrDeserializer<'_, ConfigError> = entry.key.as_str().into_deserializer();
+        let key: StrDeserializer<'_, Error> = entry.key.as_str().into_deserializer();
         seed.deserialize(key).map(Some).map_err(|error| error.or_at(&entry.origin))
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ConfigError> {
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
         let entry = self.current.ok_or_else(|| de::Error::custom("a value was asked for before its key"))?;
         seed.deserialize(&entry.value).map_err(|error| error.in_entry(entry))
     }
@@ -305,11 +304,11 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 struct Variant<'de>(&'de Entry);
 
 impl<'de> EnumAccess<'de> for Variant<'de> {
-    type Error = ConfigError;
+    type Error = Error;
     type Variant = Self;
 
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self), ConfigError> {
-        let key: StrDeserializer<'_, ConfigError> = self.0.key.as_str().into_deserializer();
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self), Error> {
+        let key: StrDeserializer<'_, Error> = self.0.key.as_str().into_deserializer();
         match seed.deserialize(key) {
             Ok(value) => Ok((value, self)),
             Err(error) => Err(error.or_at(&self.0.origin)),
@@ -318,35 +317,31 @@ impl<'de> EnumAccess<'de> for Variant<'de> {
 }
 
 impl Variant<'_> {
-    fn place<T>(&self, result: Result<T, ConfigError>) -> Result<T, ConfigError> {
+    fn place<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| error.in_entry(self.0))
     }
 }
 
 impl<'de> VariantAccess<'de> for Variant<'de> {
-    type Error = ConfigError;
+    type Error = Error;
 
-    fn unit_variant(self) -> Result<(), ConfigError> {
+    fn unit_variant(self) -> Result<(), Error> {
         if self.0.value.is_null() || self.0.value.value == Value::Map(Vec::new()) {
             return Ok(());
         }
         let problem = Problem::Invalid(format!("`{}` takes no value", self.0.key));
-        Err(ConfigError::at(&self.0.origin, problem))
+        Err(Error::at(&self.0.origin, problem))
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ConfigError> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
         self.place(seed.deserialize(&self.0.value))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ConfigError> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
         self.place(de::Deserializer::deserialize_seq(&self.0.value, visitor))
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ConfigError> {
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
         self.place(de::Deserializer::deserialize_struct(&self.0.value, "", fields, visitor))
     }
 }
