@@ -280,7 +280,7 @@ mod tests {
     fn recovery_says_how_much_no_snapshot_covers() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::open(dir.path()).expect("a store");
-        let configure = || Input::Configure(Box::new(CoreConfig::default()));
+        let configure = || Input::Configure(Box::default());
         let refolded = |store: &Store| recover(store).expect("recovers").refolded;
         assert_eq!(refolded(&store), 0);
         for inputs in [vec![configure()], vec![configure(), configure()]] {
