@@ -37,10 +37,11 @@ fn validate(yaml: &str, flags: &[&str], environment: &[(&str, &str)]) -> Ran {
 
 #[test]
 fn a_valid_file_is_summed_up_on_stdout_and_warned_of_on_stderr() {
-    let ran = validate("org: acme\nsources: [{ okta: {} }, { kafka: {} }]\n", &[], &[("AUTHWATCH_LATENESS", "30s")]);
+    let yaml = "org: acme\nsources: [{ file: { paths: [a] } }, { kafka: {} }]\n";
+    let ran = validate(yaml, &[], &[("AUTHWATCH_LATENESS", "30s")]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.starts_with(&format!("{}: valid\norg          acme\n", ran.path)), "{}", ran.stdout);
-    let warning = format!("warning: {}:2:27: the source `kafka` is not built yet and is ignored\n", ran.path);
+    let warning = format!("warning: {}:2:39: the source `kafka` is not built yet and is ignored\n", ran.path);
     assert_eq!(ran.stderr, warning);
 }
 
@@ -59,7 +60,8 @@ fn an_invalid_file_ends_with_3_and_one_line_that_says_where() {
 
 #[test]
 fn json_is_one_document_whatever_is_found() {
-    let ran = validate("org: acme\ncohorts: { pilot: { users: [00u1, 00u2] } }\n", &["--json"], &[]);
+    let yaml = "org: acme\nsources: [{ file: { paths: [a] } }]\ncohorts: { pilot: { users: [00u1, 00u2] } }\n";
+    let ran = validate(yaml, &["--json"], &[]);
     let report: Value = serde_json::from_str(&ran.stdout).expect("one document");
     assert_eq!((ran.code, &report["valid"], ran.stderr.as_str()), (0, &json!(true), ""));
     assert_eq!(report["summary"]["cohorts"], json!([{"name": "pilot", "people": 2}]));

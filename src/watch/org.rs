@@ -146,8 +146,11 @@ impl OrgWatch {
         self.advance(setting, out);
     }
 
-    /// Nothing more will come: every attempt comes to rest.
-    pub(super) fn finish(&mut self) {
+    /// Nothing more will come: what waits for a tick that will not be is folded, and every attempt comes to rest.
+    pub(super) fn finish(&mut self, setting: Setting<'_>) {
+        while let Some((_, step)) = self.waiting.pop_first() {
+            self.apply(&step, setting);
+        }
         let mut closed = Vec::new();
         self.attempts.close_all(&mut closed);
         self.count_closed(closed);
