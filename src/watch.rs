@@ -27,7 +27,7 @@ pub use view::{OrgView, SeriesView};
 
 use crate::action::{Action, IncidentAction};
 use crate::event::{Org, Person, SourceName};
-use crate::input::{CoreConfig, Input};
+use crate::input::{CoreConfig, Input, OrgConfig};
 use org::{OrgWatch, Setting};
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
@@ -111,10 +111,10 @@ impl Watch {
 
     /// Nothing more will come: attempts under way come to rest and are counted. For the end of a replay.
     pub fn finish(&mut self) {
+        let gone = OrgConfig::default();
         for (name, watch) in &mut self.orgs {
-            if let Some(org) = self.config.orgs.get(name) {
-                watch.finish(Setting { core: &self.config, org });
-            }
+            let org = self.config.orgs.get(name).unwrap_or(&gone);
+            watch.finish(Setting { core: &self.config, org });
         }
     }
 

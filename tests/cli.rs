@@ -1,7 +1,8 @@
 //! The offline commands as a script meets them: documents on stdout, exit codes, and the same result by every way in.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::expect_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
 
+#[expect(dead_code, reason = "no daemon runs on here")]
 #[path = "daemon/process.rs"]
 mod process;
 

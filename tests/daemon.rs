@@ -2,7 +2,7 @@
 //!
 //! The simulated clock stands still unless a test moves it, so what a daemon must have counted is known exactly.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::expect_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
 
 #[path = "daemon/process.rs"]
 mod process;
@@ -190,7 +190,7 @@ async fn a_reload_changes_what_can_change_names_what_cannot_and_keeps_the_old_on
     reloads("failed", 1).await;
     let errors = daemon.lines_with(&["ERROR", "not reloaded"]);
     assert_eq!(errors.len(), 1, "{errors:#?}");
-    assert!(errors[0].contains("authwatch.yaml:14:1: unknown key `jugde` (did you mean `judge`?)"), "{errors:#?}");
+    assert!(errors[0].contains("authwatch.yaml:15:1: unknown key `jugde` (did you mean `judge`?)"), "{errors:#?}");
     world.clock.advance(Span::minutes(10));
     let status = daemon.until_caught_up(&world).await;
     assert_eq!(status["incidents_open"], 1, "the old configuration is in force: {status}");

@@ -3,12 +3,15 @@
 //! The demo runs in this process, over HTTP as always: a bad push, people refused, a rollback. The org's truth shares
 //! no code with what judges it.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::expect_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
+
+#[expect(dead_code, reason = "the demo runs in this process")]
+#[path = "daemon/process.rs"]
+mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use authwatch::action::Incident;
 use authwatch::app::demo::{self, Demo, Options};
@@ -17,12 +20,11 @@ use authwatch::sim::plan::{Cause, FlowResult, Plan};
 use authwatch::sim::servicenow::Row;
 use authwatch::sim::{Org, Scenario};
 use authwatch::telemetry::exposition::{self, Handle};
+use process::until;
 use serde_json::Value;
 
 /// How many times faster than real time, once the history is read.
 const SPEED: f64 = 240.0;
-/// How long a condition may take; the whole scenario takes about half a minute.
-const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One recorder for the process, as there can be.
 static METRICS: LazyLock<Arc<Handle>> = LazyLock::new(|| Arc::new(exposition::install().expect("the only one")));
@@ -40,24 +42,6 @@ async fn get(demo: &Demo, path: &str) -> reqwest::Response {
 
 async fn text(demo: &Demo, path: &str) -> String {
     get(demo, path).await.text().await.expect("a body")
-}
-
-/// Looks until it is there; fails with the last complaint.
-async fn until<T>(what: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
-    let last = std::sync::Mutex::new(String::new());
-    let looking = async {
-        loop {
-            match look().await {
-                Ok(found) => return found,
-                Err(complaint) => *last.lock().expect("not poisoned") = complaint,
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    match tokio::time::timeout(PATIENCE, looking).await {
-        Ok(found) => found,
-        Err(_) => panic!("not in {PATIENCE:?}: {what}: {}", last.lock().expect("not poisoned")),
-    }
 }
 
 async fn until_page(demo: &Demo, sentence: &str) {
@@ -89,7 +73,12 @@ async fn until_caught_up(demo: &Demo) {
         let rejected: u64 = status["rejected"].as_object().expect("an object").values().map(count).sum();
         let counted = count(&status["events"]) + count(&status["duplicates"]) + rejected;
         let shown = demo.servers.okta.committed().expect("a log") as u64;
-        if counted == shown { Ok(()) } else { Err(format!("{counted} of {shown}")) }
+        let detail = async || {
+            let metrics = text(demo, "/metrics").await;
+            let of_source: Vec<&str> = metrics.lines().filter(|line| line.starts_with("authwatch_source_")).collect();
+            format!("{counted} of {shown}: {status} {} {}", text(demo, "/readyz?verbose").await, of_source.join("\n"))
+        };
+        if counted == shown { Ok(()) } else { Err(detail().await) }
     };
     until("everything is counted", look).await;
 }
@@ -106,6 +95,31 @@ fn refused_by_app(demo: &Demo, seed: u64, seats: u32) -> BTreeMap<&'static str, 
         }
     }
     refused
+}
+
+fn others(demo: &Demo, seed: u64, seats: u32, incident: &Incident) -> String {
+    let org = Arc::new(Org::new(seed, seats));
+    let timeline = Scenario::Rollback.timeline(&org, demo.moment);
+    let mut push = BTreeSet::new();
+    let (mut before, mut after) = (BTreeSet::new(), BTreeSet::new());
+    for flow in Plan::new(Arc::clone(&org), timeline, demo.moment - Span::hours(1), demo.moment + Span::hours(6)) {
+        if !matches!(flow.result, FlowResult::Denied(_))
+            || flow.decided_at < incident.onset
+            || Some(flow.decided_at) > incident.resolved_at
+        {
+            continue;
+        }
+        if matches!(flow.cause, Cause::Push(_)) {
+            push.insert(flow.person);
+        } else if flow.decided_at < demo.moment + Span::minutes(30) {
+            before.insert(flow.person);
+        } else {
+            after.insert(flow.person);
+        }
+    }
+    before.retain(|p| !push.contains(p));
+    after.retain(|p| !push.contains(p) && !before.contains(p));
+    format!("push {} before rollback {} after {}", push.len(), before.len(), after.len())
 }
 
 /// The number of people that a text of the ticket names.
@@ -136,6 +150,14 @@ async fn a_bad_push_and_its_rollback(seed: u64, seats: u32) {
     // Within the hour some are refused for old laptops of their own.
     let bounds = refused..=refused + refused / 10 + 5;
     let told = people_in(row.get("description"));
+    println!(
+        "seed {seed}: truth {refused}, incident {}, ticket {told}, onset {}, resolved {:?}, rollback {:?}, others {}",
+        incident.people,
+        incident.onset,
+        incident.resolved_at,
+        push.rollback_at,
+        others(&demo, seed, seats, incident)
+    );
     for (what, people) in [("the incident", incident.people), ("the ticket", told)] {
         assert!(bounds.contains(&people), "{what}: {people}, truth {bounds:?}");
     }

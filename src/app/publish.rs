@@ -194,7 +194,10 @@ fn view_of(watch: &Watch, silent: Span, before: Option<&View>, conditions: &Cond
             *status.rejected.entry(*reason).or_default() += n;
         }
         status.incidents_open += org.open_incidents().count() as u64;
-        for (name, lag) in org.lags() {
+        let lags: BTreeMap<_, _> = org.lags().into_iter().collect();
+        // A source that has not spoken yet is no less configured.
+        for name in watch.config().orgs.get(org.name()).into_iter().flat_map(|org| &org.sources) {
+            let lag = lags.get(name).copied().flatten();
             let ready = is_ready(name, &conditions);
             status.sources.push(SourceStatus {
                 name: name.clone(),

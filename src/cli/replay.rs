@@ -64,7 +64,8 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
         text(&report, &mut output)?;
     }
     output.finish()?;
-    let report = serde_json::to_value(&report)?;
+    // Through the text, as the other document: reading a number may round its last digit.
+    let report: Value = serde_json::from_str(&serde_json::to_string(&report)?)?;
     let mut differences = Vec::new();
     if let Some(other) = &args.compare {
         let other = read_json(other)?;

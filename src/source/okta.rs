@@ -65,6 +65,8 @@ pub struct Okta {
     place: Place,
     /// The server's clock minus the host's, once a reply had a `Date`.
     clock_ahead: Span,
+    /// The same, as it was assumed when the point in time to begin at was worked out.
+    began_ahead: Span,
     token: Option<Secret>,
     /// Whether a cold start has compared the clocks.
     clock_compared: bool,
@@ -113,6 +115,7 @@ impl Okta {
             budget,
             place,
             clock_ahead: Span(0),
+            began_ahead: Span(0),
             clock_compared: false,
             token: None,
             troubles: 0,
@@ -153,9 +156,8 @@ impl Okta {
             while let Err(length) = self.budget.take(clock::monotonic()) {
                 self.pause(Wait { cause: "budget", length }).await;
             }
-            let assumed = self.server_now();
             let wait = match self.ask().await {
-                Ok(page) if self.began_by_another_clock(&page, assumed) => continue,
+                Ok(_) if self.began_by_another_clock() => continue,
                 Ok(page) => {
                     let (batch, wait) = self.accept(page);
                     if out.send(batch).await.is_err() {
@@ -178,8 +180,8 @@ impl Okta {
 
     /// Whether a cold start asked for a point in time worked out by a clock that the server's reply shows to be wrong.
     /// Such a page is dropped and the point worked out again, once: `start` is meant by the server's clock.
-    fn began_by_another_clock(&mut self, page: &Page, assumed: Timestamp) -> bool {
-        let differs = page.date.is_some_and(|date| (date - assumed).0.abs() > CLOCKS_DIFFER.0);
+    fn began_by_another_clock(&mut self) -> bool {
+        let differs = (self.clock_ahead.0 - self.began_ahead.0).abs() > CLOCKS_DIFFER.0;
         if self.clock_compared || self.place.is_link() || !differs {
             return false;
         }
@@ -190,6 +192,9 @@ impl Okta {
     }
 
     async fn ask(&mut self) -> Result<Page, Trouble> {
+        if !self.place.is_worked_out() {
+            self.began_ahead = self.clock_ahead;
+        }
         let url = self.place.url(&self.config, self.server_now());
         let token = match self.token.take() {
             Some(token) => token,

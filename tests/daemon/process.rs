@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a condition may take before the test gives up; far more than it takes on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 const LOOK: Duration = Duration::from_millis(25);
 

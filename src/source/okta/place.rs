@@ -107,6 +107,11 @@ impl Place {
         url
     }
 
+    /// Whether the next address is known already.
+    pub(super) fn is_worked_out(&self) -> bool {
+        self.cursor != Cursor::Since(None)
+    }
+
     /// Whether the next address is the server's own link.
     pub(super) fn is_link(&self) -> bool {
         matches!(self.cursor, Cursor::Link(_))
