@@ -63,19 +63,25 @@ impl Reader {
 
     fn classify(&self, found: Result<decode::Found<'_>, Reject>) -> Result<AuthEvent, Reject> {
         let found = found?;
-        self.tables.classify(&self.org, found.event, found.content.as_bytes())
+        self.tables.classify(&self.org, found.event, found.content.as_bytes(), found.sent)
     }
 }
 
 impl Tables {
     /// What an event means. `content` is the JSON that it was read from: it makes the id of an event without `uuid`.
+    /// `sent`, its envelope's time, stands for a `published` that is absent or cannot be read.
     ///
     /// # Errors
-    /// The event has no type, or no time that can be read.
-    pub fn classify(&self, org: &Org, event: &LogEvent<'_>, content: &[u8]) -> Result<AuthEvent, Reject> {
+    /// The event has no type.
+    pub fn classify(
+        &self,
+        org: &Org,
+        event: &LogEvent<'_>,
+        content: &[u8],
+        sent: Option<Timestamp>,
+    ) -> Result<AuthEvent, Reject> {
         let event_type = event.event_type.get().filter(|text| !text.is_empty()).ok_or(Reject::NoEventType)?;
-        let published = event.published.get().filter(|text| !text.is_empty()).ok_or(Reject::NoPublished)?;
-        let published = Timestamp::parse(published).ok_or(Reject::BadPublished)?;
+        let published = event.published.get().and_then(Timestamp::parse);
         let uuid = event.uuid.get().unwrap_or_default();
         let id = if uuid.is_empty() {
             EventId::from_content(org, content)
@@ -89,7 +95,7 @@ impl Tables {
             org: org.clone(),
             id,
             uuid: kept(uuid),
-            published,
+            published: published.or(sent),
             event_type: name.cloned().unwrap_or_else(|| kept(event_type)),
             kind: row.kind,
             credential,

@@ -205,7 +205,7 @@ fn a_page_gives_every_element_and_one_bad_element_is_only_a_reject() {
             Err(Reject::NotAnObject),
             Err(Reject::NotAnObject),
             Err(Reject::NotAnObject),
-            Err(Reject::BadPublished),
+            Ok(Kind::Other),
             Ok(Kind::Session),
         ]
     );

@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use authwatch::classify::{Reader, Tables};
-use authwatch::event::{AuthEvent, Credential, Org, Outcome, Platform, Reject};
+use authwatch::event::{AuthEvent, Credential, Org, Outcome, Platform, Reject, Timestamp};
 use proptest::prelude::*;
 
 fn reader() -> Reader {
@@ -200,18 +200,68 @@ fn ids_of_nobody_and_nothing_are_none() {
 #[test]
 fn the_time_is_read_in_every_form_seen() {
     for (form, expect) in [
-        ("2024-07-03T09:19:59.973Z", Ok("2024-07-03T09:19:59.973Z")),
-        ("2009-11-10T23:00:00Z", Ok("2009-11-10T23:00:00.000Z")),
-        ("2026-09-10T12:24:55.809348Z", Ok("2026-09-10T12:24:55.809Z")),
-        ("2022-06-22 18:18:29.015", Ok("2022-06-22T18:18:29.015Z")),
-        ("2024-05-02 18:46:21.121000000", Ok("2024-05-02T18:46:21.121Z")),
-        ("redacted", Err(Reject::BadPublished)),
-        ("", Err(Reject::NoPublished)),
+        ("2024-07-03T09:19:59.973Z", "2024-07-03T09:19:59.973Z"),
+        ("2009-11-10T23:00:00Z", "2009-11-10T23:00:00.000Z"),
+        ("2026-09-10T12:24:55.809348Z", "2026-09-10T12:24:55.809Z"),
+        ("2022-06-22 18:18:29.015", "2022-06-22T18:18:29.015Z"),
+        ("2024-05-02 18:46:21.121000000", "2024-05-02T18:46:21.121Z"),
     ] {
         let record = format!(r#"{{"eventType":"a","published":"{form}"}}"#);
-        let time = read(record.as_bytes())[0].clone().map(|event| event.published.to_string());
-        assert_eq!(time.as_deref().map_err(|reject| *reject), expect, "{form}");
+        assert_eq!(time_of(&record).as_deref(), Some(expect), "{form}");
     }
+}
+
+fn time_of(record: &str) -> Option<String> {
+    event(record).published.map(|time| time.to_string())
+}
+
+#[test]
+fn an_event_without_a_time_that_can_be_read_is_undated() {
+    for members in [
+        "",
+        r#","published":null"#,
+        r#","published":"" "#,
+        r#","published":"redacted""#,
+        r#","published":{}"#,
+        r#","published":1720000000000"#,
+        r#","time":"2024-07-03T09:19:59Z""#,
+        r#","event":"a line of text""#,
+        r#","data":null"#,
+    ] {
+        let record = format!(r#"{{"eventType":"user.session.start","outcome":{{"result":"SUCCESS"}}{members}}}"#);
+        let event = event(&record);
+        assert_eq!((event.published, event.outcome), (None, Outcome::Success), "{record}");
+        assert_ne!(event.id, self::event(&record.replace("SUCCESS", "FAILURE")).id, "told apart by their text");
+    }
+    let id = |members: &str| event(&format!(r#"{{"eventType":"a",{members}}}"#)).id;
+    assert_eq!(id(r#""uuid":"U1""#), id(r#""uuid":"u1","published":"redacted""#));
+    assert_ne!(id(r#""uuid":"u1""#), id(r#""uuid":"u1","published":"2024-07-03T09:19:59Z""#));
+}
+
+#[test]
+fn the_time_of_an_envelope_stands_for_one_that_its_event_lacks() {
+    let undated = r#"{"uuid":"u1","eventType":"user.session.start","published":"redacted"}"#;
+    let bridge = |time: &str, event: &str| format!(r#"{{"version":"0","time":"{time}","detail":{event}}}"#);
+    let hook = |time: &str, event: &str| {
+        format!(r#"{{"eventType":"com.okta.event_hook","eventTime":"{time}","data":{{"events":[{event}]}}}}"#)
+    };
+    let (outer, inner) = ("2024-07-03T10:00:00Z", "2024-07-03T09:30:00Z");
+    for (record, expect) in [
+        (bridge(outer, undated), Some("2024-07-03T10:00:00.000Z")),
+        (hook(outer, undated), Some("2024-07-03T10:00:00.000Z")),
+        (bridge(outer, &hook(inner, undated)), Some("2024-07-03T09:30:00.000Z")),
+        (bridge(outer, &hook("redacted", undated)), Some("2024-07-03T10:00:00.000Z")),
+        (format!("[{}]", bridge(outer, &format!("[{undated}]"))), Some("2024-07-03T10:00:00.000Z")),
+        (bridge(outer, &with("")), Some("2024-07-03T09:19:59.973Z")),
+        (bridge("soon", undated), None),
+        (bridge("", undated), None),
+    ] {
+        assert_eq!(time_of(&record).as_deref(), expect, "{record}");
+    }
+    assert_eq!(event(&hook(outer, undated)).id, event(&hook(inner, undated)).id, "sent again, it is the same event");
+    let text = format!("[{},{undated}]", bridge(outer, undated));
+    let times: Vec<_> = read(text.as_bytes()).into_iter().map(|read| read.expect("an event").published).collect();
+    assert_eq!(times, [Timestamp::parse(outer), None], "an envelope's time stays within it");
 }
 
 #[test]
@@ -297,9 +347,6 @@ fn what_is_no_event_is_rejected_for_a_closed_reason() {
     rejects(r#"{"event":7}"#, Reject::NoEventType);
     rejects(r#"{"data":{"events":{}}}"#, Reject::BadShape);
     rejects(r#"{"event":"a line of text"}"#, Reject::NotJson);
-    rejects(r#"{"eventType":"a"}"#, Reject::NoPublished);
-    rejects(r#"{"eventType":"a","published":null}"#, Reject::NoPublished);
-    rejects(r#"{"eventType":"a","published":1720000000000}"#, Reject::BadPublished);
     rejects(r#"{"eventType":"a","published":1e999}"#, Reject::BadShape);
 }
 

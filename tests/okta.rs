@@ -176,14 +176,15 @@ fn reader() -> ReadPage {
         let records: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         for record in &records {
             let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
-            let published = Timestamp::parse(&text("published")).ok_or(Reject::NoPublished);
-            each(published.map(|published| an_event(&text("uuid"), published, &text("eventType"))));
+            let published = Timestamp::parse(&text("published"));
+            let event_type = record["eventType"].as_str().ok_or(Reject::NoEventType);
+            each(event_type.map(|event_type| an_event(&text("uuid"), published, event_type)));
         }
         Ok(records.len())
     })
 }
 
-fn an_event(uuid: &str, published: Timestamp, event_type: &str) -> AuthEvent {
+fn an_event(uuid: &str, published: Option<Timestamp>, event_type: &str) -> AuthEvent {
     let org = Org::new("acme");
     AuthEvent {
         id: EventId::from_uuid(&org, uuid, published, event_type),
@@ -422,9 +423,28 @@ async fn rejects_keep_their_place_among_the_events() {
     let mut source = Running::start(&okta, None);
     let batch = source.batch().await;
     assert!(batch.backlog, "a reject fills its place in the page");
-    let reject = Input::Reject { source: SourceName::new("okta:acme"), reason: Reject::NoPublished };
+    let reject = Input::Reject { source: SourceName::new("okta:acme"), reason: Reject::NoEventType };
     assert_eq!(batch.inputs[2], reject);
     assert_eq!(uuids(&batch), ["a", "b"]);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_without_a_time_does_not_become_the_newest() {
+    let events = [event("a", "2020-07-28T07:00:00.000Z"), event("b", "redacted")];
+    let okta = StandIn::start(vec![
+        Reply::events(&events, "{base}/api/v1/logs?after=1"),
+        Reply::events(&[event("c", "")], "{base}/api/v1/logs?after=2"),
+        Reply::page(&[], "{base}/api/v1/logs?after=2"),
+    ])
+    .await;
+    let mut source = Running::start(&okta, Some(at(&okta.base(), "0", None)));
+    let newest = Some("2020-07-28T07:00:00.000Z");
+    for (uuid, after) in [(&["a", "b"][..], "1"), (&["c"][..], "2")] {
+        let batch = source.batch().await;
+        assert_eq!(uuids(&batch), uuid);
+        assert_eq!(batch.position, Some(at(&okta.base(), after, newest)));
+    }
     source.stop().await;
 }
 

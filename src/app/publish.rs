@@ -111,6 +111,7 @@ impl Publisher {
         self.count(Metric::Duplicates, &[name], counts.duplicates);
         self.count(Metric::UuidConflicts, &[name], counts.uuid_conflicts);
         self.count(Metric::Late, &[name], counts.late);
+        self.count(Metric::Undated, &[name], counts.undated);
         counts.rejected.iter().for_each(|(reason, n)| self.count(Metric::Rejected, &[name, reason.as_str()], *n));
         counts.attempts.iter().for_each(|(verdict, n)| self.count(Metric::Attempts, &[name, verdict.as_str()], *n));
         counts.steps.iter().for_each(|(step, n)| self.count(Metric::IncidentSteps, &[name, step.as_str()], *n));

@@ -118,11 +118,11 @@ pub struct Step {
 }
 
 impl Step {
-    /// The step of an event; `None` where it is no part of a sign-in or has no flow to belong to.
+    /// The step of an event; `None` where it is no part of a sign-in, has no flow to belong to, or no time.
     pub fn of(event: &AuthEvent) -> Option<Self> {
         let signal = Signal::of(event)?;
         Some(Self {
-            published: event.published,
+            published: event.published?,
             id: event.id,
             signal,
             person: event.person.clone(),

@@ -17,14 +17,9 @@ const SEEN: &str = include_str!("../../rules/classify/fixtures/seen.json");
 struct Seen {
     records: u64,
     other: BTreeMap<String, u64>,
-    rejects: BTreeMap<Reject, SeenReject>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeenReject {
-    count: u64,
-    why: String,
+    rejected: BTreeMap<Reject, u64>,
+    undated: u64,
+    undated_are: String,
 }
 
 /// The text of `docs/classification.md` for the tables inside the binary.
@@ -178,9 +173,11 @@ fn subjects() -> String {
 | policy | `policyId` of that rule, else the `PolicyEntity` target |
 | device | `device`, completed from a `UDDevice` target that is not another device |
 | change | on change kinds, the first target that is no person; of a person, the id without the name |
+| time | `published`; where that is absent or no time, `time` of an EventBridge envelope or `eventTime` of an event hook |
 | id | org, `uuid`, `published` and `eventType`; without `uuid`, the record's text |
 
-The ids `unknown`, `null` and `None` are no ids. Texts are cut at {TEXT_BYTES} bytes. `tpmPresent` is not read on Apple
+An event without any time is *undated*: it counts under its meaning, once, and is in
+`authwatch_undated_events_total`, but no attempt, rate or incident rests on it. The ids `unknown`, `null` and `None` are no ids. Texts are cut at {TEXT_BYTES} bytes. `tpmPresent` is not read on Apple
 devices, which have none.
 "
     )
@@ -197,10 +194,15 @@ fn seen(page: &mut Page) {
     for (name, count) in &seen.other {
         page.row(&[code(name), count.to_string()]);
     }
-    page.text("And these are rejected:\n");
-    page.head(&["reject", "events", "why"]);
-    for (reject, row) in &seen.rejects {
-        page.row(&[code(reject), row.count.to_string(), row.why.clone()]);
+    let undated = format!("{} are undated: {}.", seen.undated, seen.undated_are);
+    if seen.rejected.is_empty() {
+        page.text(&format!("{undated} None is rejected.\n"));
+        return;
+    }
+    page.text(&format!("{undated} And these are rejected:\n"));
+    page.head(&["reject", "events"]);
+    for (reject, count) in &seen.rejected {
+        page.row(&[code(reject), count.to_string()]);
     }
 }
 

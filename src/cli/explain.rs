@@ -71,7 +71,7 @@ pub struct Explain {
     pub uuid: Option<String>,
     /// The org's label.
     pub org: String,
-    /// When it happened.
+    /// When it happened; null where the record does not say.
     pub published: Option<Timestamp>,
     /// Okta's `eventType`.
     pub event_type: Option<String>,
@@ -142,7 +142,7 @@ impl Explain {
         Self {
             uuid: written(&event.uuid),
             org: event.org.as_str().to_owned(),
-            published: Some(event.published),
+            published: event.published,
             event_type: Some(event.event_type.to_string()),
             kind: Some(event.kind),
             credential: Some(event.credential),
@@ -408,6 +408,17 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn an_event_without_a_time_says_so() {
+        let undated = DENY.replace("2026-03-02T09:00:00Z", "redacted");
+        let json = Mode { json: true, ..Mode::default() };
+        let line = written(&[&undated], json);
+        assert!(line.starts_with(r#"{"uuid":"u1","org":"acme","published":null,"event_type":"policy.eval"#), "{line}");
+        assert!(line.ends_with("\"reject\":null}\n"), "{line}");
+        let text = written(&[&undated], Mode::default());
+        assert!(text.starts_with("-  policy.evaluate_sign_on  policy_evaluation deny"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::envelope::{Each, Item, failed, value};
+use super::envelope::{Each, Item, Within, failed, value};
 use super::scan;
 use crate::event::Reject;
 
@@ -23,14 +23,14 @@ pub(crate) enum Fault {
 /// Hands over every element of a page; returns their number. After a fault, what was handed over must be discarded.
 pub(crate) fn page(body: &[u8], each: &mut Each<'_>) -> Result<usize, Fault> {
     match std::str::from_utf8(body) {
-        Ok(text) => elements(text.strip_prefix('\u{feff}').unwrap_or(text), 0, each),
+        Ok(text) => elements(text.strip_prefix('\u{feff}').unwrap_or(text), Within::default(), each),
         Err(error) if error.error_len().is_none() => Err(Fault::CutOff),
         Err(_) => broken_text(body, each),
     }
 }
 
 /// Hands over every element of the array that `text` is; returns their number.
-pub(super) fn elements(text: &str, depth: usize, each: &mut Each<'_>) -> Result<usize, Fault> {
+pub(super) fn elements(text: &str, within: Within, each: &mut Each<'_>) -> Result<usize, Fault> {
     let mut at = blank(text, 0);
     match text.as_bytes().get(at) {
         None => return Err(Fault::CutOff),
@@ -42,7 +42,7 @@ pub(super) fn elements(text: &str, depth: usize, each: &mut Each<'_>) -> Result<
         return end(text, at + 1).map(|()| count);
     }
     loop {
-        at = blank(text, element(text, at, depth, each)?);
+        at = blank(text, element(text, at, within, each)?);
         count += 1;
         match text.as_bytes().get(at) {
             Some(b',') => at = blank(text, at + 1),
@@ -54,20 +54,20 @@ pub(super) fn elements(text: &str, depth: usize, each: &mut Each<'_>) -> Result<
 }
 
 /// Hands over the element that begins at `at`; returns where it ends.
-fn element(text: &str, at: usize, depth: usize, each: &mut Each<'_>) -> Result<usize, Fault> {
+fn element(text: &str, at: usize, within: Within, each: &mut Each<'_>) -> Result<usize, Fault> {
     let rest = &text[at..];
     if rest.starts_with('{') {
         let mut json = serde_json::Deserializer::from_str(rest).into_iter::<Item<'_>>();
         if let Some(Ok(item)) = json.next() {
             let end = json.byte_offset();
-            item.hand_over(&rest[..end], depth, each);
+            item.hand_over(&rest[..end], within, each);
             return Ok(at + end);
         }
     }
     let mut json = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
     match json.next() {
-        Some(Ok(raw)) if rest.starts_with('{') => failed(raw.get(), depth, each),
-        Some(Ok(raw)) => value(raw.get(), depth + 1, each),
+        Some(Ok(raw)) if rest.starts_with('{') => failed(raw.get(), within, each),
+        Some(Ok(raw)) => value(raw.get(), within.deeper(None), each),
         Some(Err(error)) if !error.is_eof() => return Err(Fault::NotJson),
         Some(Err(_)) | None => return Err(Fault::CutOff),
     }
@@ -102,7 +102,7 @@ pub(super) fn broken_text(body: &[u8], each: &mut Each<'_>) -> Result<usize, Fau
     for range in ranges {
         match std::str::from_utf8(&body[range]) {
             Ok(text) if serde_json::from_str::<&RawValue>(text).is_err() => return Err(Fault::NotJson),
-            Ok(text) => value(text, 1, each),
+            Ok(text) => value(text, Within::default().deeper(None), each),
             Err(_) => each(Err(Reject::NotUtf8)),
         }
     }

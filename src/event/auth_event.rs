@@ -47,8 +47,10 @@ pub struct AuthEvent {
     pub id: EventId,
     /// `uuid` as written; empty where the record has none.
     pub uuid: SmolStr,
-    /// When it happened, by the sender's clock.
-    pub published: Timestamp,
+    /// When it happened, by the sender's clock; of a record without a time that can be read, when its envelope was sent.
+    /// `None` where neither says: such an event counts, but has no place in the order of events, so nothing is judged
+    /// by it.
+    pub published: Option<Timestamp>,
     /// Okta's `eventType`.
     pub event_type: SmolStr,
     /// What it is about.

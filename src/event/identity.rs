@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
+use super::Timestamp;
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -67,22 +69,25 @@ impl Person {
     }
 }
 
-/// What makes a record the same record: org, `uuid`, `published` and `eventType`, hashed to 128 bits. Without a
-/// `uuid`, the hash of the record's content (invariant 5).
+/// What makes a record the same record: org, `uuid`, `published` (where it can be read) and `eventType`, hashed to 128
+/// bits. Without a `uuid`, the hash of the record's content (invariant 5).
 ///
 /// With n ids remembered, a new event is taken for a duplicate with probability n/2^128.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct EventId(pub u128);
 
 impl EventId {
-    /// The id of a record that carries a `uuid` (compared without regard to case).
-    pub fn from_uuid(org: &Org, uuid: &str, published: super::Timestamp, event_type: &str) -> Self {
+    /// The id of a record that carries a `uuid` (compared without regard to case). `published` is the record's own
+    /// time: that of an envelope may differ when the record comes again.
+    pub fn from_uuid(org: &Org, uuid: &str, published: Option<Timestamp>, event_type: &str) -> Self {
         let mut hash = Xxh3::new();
         for part in [org.as_str().as_bytes(), uuid.to_ascii_lowercase().as_bytes(), event_type.as_bytes()] {
             hash.update(part);
             hash.update(&[0]);
         }
-        hash.update(&published.0.to_le_bytes());
+        if let Some(published) = published {
+            hash.update(&published.0.to_le_bytes());
+        }
         Self(hash.digest128())
     }
 
@@ -99,21 +104,24 @@ impl EventId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Timestamp;
 
     #[test]
     fn the_same_uuid_in_another_org_time_or_type_is_another_event() {
-        let id = |org: &str, uuid: &str, time: i64, kind: &str| {
-            EventId::from_uuid(&Org::new(org), uuid, Timestamp(time), kind)
+        let id = |org: &str, uuid: &str, time: Option<i64>, kind: &str| {
+            EventId::from_uuid(&Org::new(org), uuid, time.map(Timestamp), kind)
         };
-        let base = id("acme", "AB-1", 7, "user.session.start");
-        assert_eq!(base, id("acme", "ab-1", 7, "user.session.start"));
+        let base = id("acme", "AB-1", Some(7), "user.session.start");
+        assert_eq!(base, id("acme", "ab-1", Some(7), "user.session.start"));
         for other in [
-            id("beta", "ab-1", 7, "user.session.start"),
-            id("acme", "ab-1", 8, "user.session.start"),
-            id("acme", "ab-1", 7, "user.session.end"),
+            id("beta", "ab-1", Some(7), "user.session.start"),
+            id("acme", "ab-1", Some(8), "user.session.start"),
+            id("acme", "ab-1", None, "user.session.start"),
+            id("acme", "ab-1", Some(7), "user.session.end"),
         ] {
             assert_ne!(base, other);
         }
+        let undated = id("acme", "AB-1", None, "user.session.start");
+        assert_eq!(undated, id("acme", "ab-1", None, "user.session.start"));
+        assert_ne!(undated, id("acme", "ab-2", None, "user.session.start"));
     }
 }

@@ -13,10 +13,6 @@ vocabulary! {
         NotAnObject => "not_an_object",
         /// An object that is neither an event nor a known envelope of events.
         NoEventType => "no_event_type",
-        /// `published` is absent.
-        NoPublished => "no_published",
-        /// `published` is no time.
-        BadPublished => "bad_published",
         /// `published` is more than 5 min after `now`.
         Future => "future",
         /// A field that has one meaning has a shape that no known sender uses.

@@ -49,7 +49,8 @@ pub struct Config {
 /// # Errors
 /// [`Reject::Future`] for an event from more than a day after `now`.
 pub fn plausible(event: AuthEvent, now: Timestamp) -> Result<AuthEvent, Reject> {
-    if event.published > now + Span::hours(24) { Err(Reject::Future) } else { Ok(event) }
+    let is_future = event.published.is_some_and(|published| published > now + Span::hours(24));
+    if is_future { Err(Reject::Future) } else { Ok(event) }
 }
 
 /// The daemon's reader of files.

@@ -71,6 +71,8 @@ metrics_enum! {
         "Records whose uuid was seen before with another time or type; both are kept."),
     Late => ("authwatch_late_events_total", Counter, ["org"],
         "Events that came after the watermark had passed them; part of events, never judged again."),
+    Undated => ("authwatch_undated_events_total", Counter, ["org"],
+        "Events without a time that can be read; part of events, never judged."),
     Rejected => ("authwatch_rejected_records_total", Counter, ["org", "reason"],
         "Records that could not become an event."),
     Attempts => ("authwatch_attempts_total", Counter, ["org", "verdict"], "Closed sign-in attempts by verdict."),

@@ -60,6 +60,8 @@ pub struct Counts {
     pub uuid_conflicts: u64,
     /// Events that the watermark had passed.
     pub late: u64,
+    /// Events without a time: part of `events`, of no attempt.
+    pub undated: u64,
     /// Records that became no event.
     pub rejected: BTreeMap<Reject, u64>,
     /// Closed attempts.

@@ -42,7 +42,7 @@ type Counter = HashMap<u64, u32, BuildHasherDefault<Passthrough>>;
 pub(super) enum Novelty {
     /// Never seen.
     New,
-    /// The same org, `uuid`, `published` and `eventType` as one before.
+    /// The same org, `uuid`, `published` and `eventType` as one before; without a `uuid`, the same text.
     Duplicate,
     /// A `uuid` that another event had: both are kept.
     UuidConflict,
@@ -107,7 +107,7 @@ impl Dedupe {
         let holders = self.uuids.entry(uuid).or_default();
         *holders += 1;
         let novelty = if *holders == 1 { Novelty::New } else { Novelty::UuidConflict };
-        self.queue.push_back((event.published.max(watermark), event.id, uuid));
+        self.queue.push_back((event.published.map_or(watermark, |published| published.max(watermark)), event.id, uuid));
         let is_over = self.queue.len() > self.capacity;
         if is_over {
             self.forget_oldest();
@@ -115,7 +115,12 @@ impl Dedupe {
         (novelty, is_over)
     }
 
+    /// Forgets what is older than the horizon. What was met before any clock was heard of, such as the undated head
+    /// of a file, is remembered from the first time that is heard.
     fn expire(&mut self, watermark: Timestamp) {
+        for (from, ..) in self.queue.iter_mut().take_while(|(from, ..)| *from == Timestamp::MIN) {
+            *from = watermark;
+        }
         while self.queue.front().is_some_and(|(from, _, _)| *from + HORIZON < watermark) {
             self.forget_oldest();
         }
@@ -137,7 +142,7 @@ impl Dedupe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::testing::event;
+    use crate::watch::testing::{event, undated};
 
     fn meet(dedupe: &mut Dedupe, uuid: &str, published: i64, watermark: i64) -> Novelty {
         dedupe.meet(&event(uuid, published), Timestamp(watermark * 1_000)).0
@@ -150,6 +155,16 @@ mod tests {
         assert_eq!(meet(&mut dedupe, "A", 1, 7_200), Novelty::Duplicate);
         assert_eq!(meet(&mut dedupe, "a", 2, 7_200), Novelty::UuidConflict);
         assert_eq!(meet(&mut dedupe, "a", 1, 7_201), Novelty::UuidConflict);
+    }
+
+    #[test]
+    fn what_was_met_before_any_clock_is_remembered_from_the_first_time_heard() {
+        let mut dedupe = Dedupe::new(100);
+        let undated = undated(event("a", 1));
+        assert_eq!(dedupe.meet(&undated, Timestamp::MIN).0, Novelty::New);
+        assert_eq!(meet(&mut dedupe, "b", 1, 1_000_000), Novelty::New);
+        assert_eq!(dedupe.meet(&undated, Timestamp(1_007_200_000)).0, Novelty::Duplicate);
+        assert_eq!(dedupe.meet(&undated, Timestamp(1_007_200_001)).0, Novelty::New);
     }
 
     #[test]

@@ -96,10 +96,37 @@ impl OrgWatch {
         setting: Setting<'_>,
         out: &mut Vec<IncidentAction>,
     ) {
-        if self.clocks.is_future(event.published) {
+        let Some(published) = event.published else {
+            if self.admit(event) {
+                self.counts.undated += 1;
+            }
+            return;
+        };
+        if self.clocks.is_future(published) {
             self.counts.reject(Reject::Future);
             return;
         }
+        if !self.admit(event) {
+            return;
+        }
+        if published < self.clocks.watermark() {
+            self.counts.late += 1;
+        }
+        if let Some(server_now) = self.clocks.server_now()
+            && let Some(bucket) = self.lag.bucket(server_now)
+        {
+            bucket.record(server_now - published);
+        }
+        let is_break_glass = event.person.as_ref().is_some_and(|person| setting.org.break_glass.contains(person));
+        if !is_break_glass {
+            self.sign_in(event, setting);
+        }
+        self.clocks.saw(source, published, setting.core.lateness);
+        self.advance(setting, out);
+    }
+
+    /// Counts an event, unless it was seen before.
+    fn admit(&mut self, event: &AuthEvent) -> bool {
         let (novelty, forgot_early) = self.dedupe.meet(event, self.clocks.watermark());
         if forgot_early {
             self.counts.limit(Limit::Dedupe);
@@ -107,26 +134,13 @@ impl OrgWatch {
         match novelty {
             Novelty::Duplicate => {
                 self.counts.duplicates += 1;
-                return;
+                return false;
             }
             Novelty::UuidConflict => self.counts.uuid_conflicts += 1,
             Novelty::New => {}
         }
         self.counts.event(event);
-        if event.published < self.clocks.watermark() {
-            self.counts.late += 1;
-        }
-        if let Some(server_now) = self.clocks.server_now()
-            && let Some(bucket) = self.lag.bucket(server_now)
-        {
-            bucket.record(server_now - event.published);
-        }
-        let is_break_glass = event.person.as_ref().is_some_and(|person| setting.org.break_glass.contains(person));
-        if !is_break_glass {
-            self.sign_in(event, setting);
-        }
-        self.clocks.saw(source, event.published, setting.core.lateness);
-        self.advance(setting, out);
+        true
     }
 
     pub(super) fn reject(&mut self, reason: Reject) {

@@ -8,7 +8,7 @@ use crate::event::{
 
 /// An event that is part of no sign-in.
 pub(super) fn event(uuid: &str, published: i64) -> AuthEvent {
-    let (org, published, event_type) = (Org::new("acme"), Timestamp(published), "system.test");
+    let (org, published, event_type) = (Org::new("acme"), Some(Timestamp(published)), "system.test");
     AuthEvent {
         id: EventId::from_uuid(&org, uuid, published, event_type),
         org,
@@ -29,6 +29,13 @@ pub(super) fn event(uuid: &str, published: i64) -> AuthEvent {
         device: None,
         change: None,
     }
+}
+
+/// The same record without a time.
+pub(super) fn undated(mut event: AuthEvent) -> AuthEvent {
+    event.id = EventId::from_uuid(&event.org, &event.uuid, None, &event.event_type);
+    event.published = None;
+    event
 }
 
 /// The end of a flow of `person`: a completed sign-in, or a refusal by the app's policy.

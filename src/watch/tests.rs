@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::testing::{event, sign_in};
+use super::testing::{event, sign_in, undated};
 use super::*;
 use crate::action::IncidentStep;
-use crate::event::{AuthEvent, Reject, Span, Timestamp};
+use crate::event::{AuthEvent, Outcome, Reject, Span, Timestamp};
 use crate::input::OrgConfig;
 
 const MINUTE: i64 = 60_000;
@@ -136,7 +136,7 @@ fn what_is_still_open_when_caught_up_is_told_once_with_its_true_onset() {
     let begin = 48 * 60 * MINUTE;
     let now = begin + 29 * MINUTE;
     let mut inputs = vec![progress(Some(now), false)];
-    let log = push_and_rollback().into_iter().filter(|event| event.published.0 < now);
+    let log = push_and_rollback().into_iter().filter(|event| event.published < Some(Timestamp(now)));
     inputs.extend(log.map(input));
     inputs.push(progress(Some(now), true));
     let (_, actions) = run(&inputs);
@@ -152,7 +152,7 @@ fn what_is_still_open_when_caught_up_is_told_once_with_its_true_onset() {
 fn a_relapse_reopens_the_incident_and_opens_no_second() {
     let again = 50 * 60 * MINUTE + 20 * MINUTE;
     let mut log = push_and_rollback();
-    log.retain(|event| event.published.0 < again);
+    log.retain(|event| event.published < Some(Timestamp(again)));
     log.extend((0..90).map(|n| sign_in(n, again + i64::from(n) * 20_000, true)));
     let inputs: Vec<Input> = log.into_iter().map(input).collect();
     let (watch, actions) = run(&inputs);
@@ -178,6 +178,55 @@ fn repeated_late_and_future_records_are_accounted_for() {
     let counts = watch.orgs().next().expect("org").counts().clone();
     assert_eq!((counts.events_total(), counts.duplicates, counts.late), (2, 1, 1));
     assert_eq!(counts.rejected, [(Reject::NotJson, 1), (Reject::Future, 1)].into());
+}
+
+#[test]
+fn undated_events_are_counted_once_and_move_nothing_else() {
+    let begin = 48 * 60 * MINUTE;
+    let mut dated = Vec::new();
+    for (n, event) in push_and_rollback().into_iter().enumerate() {
+        if n % 10 == 0 {
+            dated.push(progress(event.published.map(|time| time.0 + 1_000), false));
+        }
+        dated.push(input(event));
+    }
+    let mut mixed = Vec::new();
+    for (n, dated) in dated.iter().enumerate() {
+        // Refusals by people of their own, before anything has a time, in the middle of it all, and after the end.
+        if n % 10 == 0 {
+            mixed.push(input(undated(sign_in(1_000 + n as u32, begin, true))));
+        }
+        mixed.push(dated.clone());
+    }
+    mixed.extend([input(undated(sign_in(7, begin, false))), input(undated(sign_in(7, begin, false)))]);
+    let ((mut plain, told), (mut mixed_watch, told_mixed)) = (run(&dated), run(&mixed));
+    plain.finish();
+    mixed_watch.finish();
+    assert!(!told.is_empty());
+    assert_eq!(told, told_mixed);
+    assert_eq!(plain.digest(), mixed_watch.digest());
+
+    let (a, b) = (plain.orgs().next().expect("org"), mixed_watch.orgs().next().expect("org"));
+    assert_eq!(
+        (a.watermark(), a.now(), a.event_ratio_5m(a.now())),
+        (b.watermark(), b.now(), b.event_ratio_5m(b.now()))
+    );
+    assert_eq!(a.event_ratio_1h(a.now()), b.event_ratio_1h(b.now()));
+    assert_eq!(a.lags(), b.lags());
+    assert_eq!(a.ingest_lag(a.now()).quantile(0.99), b.ingest_lag(b.now()).quantile(0.99));
+    assert_eq!((a.series_count(), a.incidents()), (b.series_count(), b.incidents()));
+
+    let extra = mixed.len() as u64 - dated.len() as u64 - 1;
+    let (before, after) = (a.counts(), b.counts());
+    assert_eq!((before.undated, after.undated, after.duplicates), (0, extra, before.duplicates + 1));
+    assert_eq!(after.events_total(), before.events_total() + extra);
+    assert_eq!((&after.attempts, &after.steps, after.late), (&before.attempts, &before.steps, before.late));
+    let denied = |counts: &Counts| -> u64 {
+        counts.events.iter().filter(|(meaning, _)| meaning.outcome == Outcome::Deny).map(|(_, n)| n).sum()
+    };
+    assert_eq!(denied(after), denied(before) + extra - 1);
+    let records = mixed.iter().filter(|input| matches!(input, Input::Event { .. })).count() as u64;
+    assert_eq!(records, after.events_total() + after.duplicates + after.rejected.values().sum::<u64>());
 }
 
 #[test]
@@ -229,7 +278,7 @@ proptest! {
     ) {
         let log = push_and_rollback();
         let mut shuffled: Vec<(i64, AuthEvent)> =
-            log.iter().enumerate().map(|(n, event)| (event.published.0 + delays[n % delays.len()], event.clone())).collect();
+            log.iter().enumerate().map(|(n, event)| (event.published.expect("a time").0 + delays[n % delays.len()], event.clone())).collect();
         shuffled.sort_by_key(|(arrival, _)| *arrival);
         let in_order: Vec<Input> = log.into_iter().map(input).chain([progress(None, true)]).collect();
         let out_of_order: Vec<Input> =

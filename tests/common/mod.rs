@@ -85,9 +85,9 @@ fn event(org: &Org, flow: &Flow) -> AuthEvent {
         *known.expect("the fleet's platforms are among ours")
     });
     AuthEvent {
-        id: EventId::from_uuid(&name, &uuid, flow.decided_at, event_type),
+        id: EventId::from_uuid(&name, &uuid, Some(flow.decided_at), event_type),
         org: name,
-        published: flow.decided_at,
+        published: Some(flow.decided_at),
         event_type: event_type.into(),
         kind,
         credential,

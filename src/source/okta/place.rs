@@ -153,7 +153,7 @@ impl Place {
 /// The newest `published` that is not after `most`.
 fn newest(inputs: &[Input], most: Timestamp) -> Option<Timestamp> {
     let published = inputs.iter().filter_map(|input| match input {
-        Input::Event { event, .. } => Some(event.published),
+        Input::Event { event, .. } => event.published,
         Input::Configure(_) | Input::Reject { .. } | Input::Progress { .. } => None,
     });
     published.filter(|published| *published <= most).max()
