@@ -3,6 +3,8 @@
 //!
 //! Flows go straight to the core as their deciding events, so that a year takes seconds.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 mod common;
 
 use std::sync::Arc;

@@ -26,6 +26,9 @@ use tokio::sync::{mpsc, watch};
 const DATE: &str = "Tue, 28 Jul 2020 08:00:00 GMT";
 const DATE_S: i64 = 1_595_923_200;
 
+/// Longer than the clocks of the host and the stand-in differ.
+const CENTURY: Span = Span::hours(24 * 36_500);
+
 /// The longest that a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -227,6 +230,7 @@ fn fast() -> Timing {
         slow_most: Duration::from_millis(40),
         token_check: Duration::from_millis(5),
         jitter: 0.0,
+        clocks_differ: CENTURY,
     }
 }
 
@@ -331,6 +335,25 @@ fn at(base: &str, after: &str, newest: Option<&str>) -> Position {
 }
 
 // Paging ------------------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_cold_start_begins_by_the_servers_clock_where_the_hosts_is_wrong() {
+    let okta = StandIn::start(vec![
+        Reply::page(&["a"], "{base}/api/v1/logs?after=1"),
+        Reply::page(&["b"], "{base}/api/v1/logs?after=2"),
+        Reply::page(&[], "{base}/api/v1/logs?after=3"),
+    ])
+    .await;
+    let timing = Timing { clocks_differ: Span::minutes(1), ..fast() };
+    let mut source = Running::start_with(&okta, None, timing, json!({}));
+    assert_eq!(uuids(&source.batch().await), ["b"], "the page from the wrong beginning is dropped");
+    source.batch().await;
+    let targets = okta.targets();
+    let since = Timestamp(SERVER_NOW.0 - Span::hours(24).0).to_string().replace(':', "%3A");
+    assert!(targets[1].contains(&since), "{} begins 24 h before {SERVER_NOW}", targets[1]);
+    assert!(targets[2].ends_with("after=2"), "{targets:?}");
+    source.stop().await;
+}
 
 #[tokio::test]
 async fn every_page_is_delivered_once_in_order_between_the_servers_clock() {
@@ -692,7 +715,7 @@ async fn a_refused_token_is_said_once_and_a_new_one_works_without_a_restart() {
     let refusal = Reply::status(401).body(r#"{"errorCode":"E0000011","errorSummary":"Invalid token provided"}"#);
     let okta = StandIn::start(vec![Reply::page(&["a"], "{base}/api/v1/logs?after=1"), refusal]).await;
     // With the waits of production: a rotated token must not wait for them.
-    let timing = Timing { token_check: Duration::from_millis(5), ..Timing::default() };
+    let timing = Timing { token_check: Duration::from_millis(5), clocks_differ: CENTURY, ..Timing::default() };
     let mut source = Running::start_with(&okta, None, timing, json!({}));
     assert_eq!(uuids(&source.batch().await), ["a"]);
     let said = source.condition(|ok, said| !ok && said.contains("refused")).await;

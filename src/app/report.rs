@@ -36,8 +36,6 @@ pub struct Report {
     pub duplicates: u64,
     /// Events that the watermark had passed.
     pub late: u64,
-    /// Events without a time.
-    pub undated: u64,
     /// Attempts by verdict; those under way at the end are closed.
     pub attempts: BTreeMap<Verdict, u64>,
     /// Events by meaning.
@@ -60,7 +58,6 @@ impl Report {
             rejected: BTreeMap::new(),
             duplicates: 0,
             late: 0,
-            undated: 0,
             attempts: BTreeMap::new(),
             counts: Vec::new(),
             incidents: Vec::new(),
@@ -74,7 +71,6 @@ impl Report {
             report.events += counts.events_total();
             report.duplicates += counts.duplicates;
             report.late += counts.late;
-            report.undated += counts.undated;
             counts.rejected.iter().for_each(|(reason, n)| *report.rejected.entry(*reason).or_default() += n);
             counts.attempts.iter().for_each(|(verdict, n)| *report.attempts.entry(*verdict).or_default() += n);
             counts.events.iter().for_each(|(meaning, n)| *by_meaning.entry(*meaning).or_default() += n);

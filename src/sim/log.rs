@@ -224,7 +224,7 @@ fn bad(number: u64, at: Timestamp) -> String {
     match number % 5 {
         0 => "{}".into(),
         1 => "null".into(),
-        2 => format!("{{\"uuid\":\"{uuid}\",\"published\":\"redacted\",\"eventType\":\"user.session.start\"}}"),
+        2 => format!("{{\"uuid\":\"{uuid}\",\"published\":\"{at}\",\"eventType\":null}}"),
         3 => format!("{{\"uuid\":\"{uuid}\",\"published\":\"{at}\"}}"),
         _ => "\"not an event\"".into(),
     }

@@ -49,9 +49,6 @@ pub use self::trouble::{Timing, Trouble};
 /// After how many troubles in a row a passing one is reported, where the source delivered before.
 const WORTH_REPORTING: u32 = 3;
 
-/// From this difference on, the server's clock decides where a cold start begins.
-const CLOCKS_DIFFER: Span = Span::minutes(1);
-
 /// The poller of one org.
 pub struct Okta {
     config: Config,
@@ -181,7 +178,7 @@ impl Okta {
     /// Whether a cold start asked for a point in time worked out by a clock that the server's reply shows to be wrong.
     /// Such a page is dropped and the point worked out again, once: `start` is meant by the server's clock.
     fn began_by_another_clock(&mut self) -> bool {
-        let differs = (self.clock_ahead.0 - self.began_ahead.0).abs() > CLOCKS_DIFFER.0;
+        let differs = (self.clock_ahead.0 - self.began_ahead.0).abs() > self.timing.clocks_differ.0;
         if self.clock_compared || self.place.is_link() || !differs {
             return false;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::budget::{LONGEST_WAIT, RateHeaders};
-use crate::event::Timestamp;
+use crate::event::{Span, Timestamp};
 use crate::secret::SecretError;
 
 /// Why a request brought no page. Shown to people as it stands: it holds no token, no cursor and nothing of a body.
@@ -191,6 +191,8 @@ pub struct Timing {
     pub token_check: Duration,
     /// The part of a wait that chance may add; 0.2.
     pub jitter: f64,
+    /// From this difference on, the server's clock and not the host's decides where a cold start begins; 1 min.
+    pub clocks_differ: Span,
 }
 
 impl Default for Timing {
@@ -202,6 +204,7 @@ impl Default for Timing {
             slow_most: Duration::from_secs(300),
             token_check: Duration::from_secs(5),
             jitter: 0.2,
+            clocks_differ: Span::minutes(1),
         }
     }
 }
