@@ -1,6 +1,7 @@
 //! `demo`: a simulated org and a real daemon on one machine, with nothing to configure.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,13 @@ use crate::event::{Span, Timestamp};
 use crate::sim::Scenario;
 use crate::telemetry::{exposition, log};
 use crate::web::View;
+
+/// One line on stdout. A reader that has gone away (`| head`) does not end the demo.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
 
 /// The sink's name in the demo's configuration.
 const SINK: &str = "servicenow";
@@ -66,13 +74,13 @@ async fn show(args: &Args) -> Outcome {
         speed: f64::from(args.speed),
         listen: args.listen,
     };
-    println!("simulating an org of {} people, at {} times real time …", args.seats, args.speed);
+    say!("simulating an org of {} people, at {} times real time …", args.seats, args.speed);
     let demo = demo::start(options, Arc::new(exposition::install()?)).await?;
-    println!("page     http://{}/", demo.daemon.address);
-    println!("metrics  http://{}/metrics", demo.daemon.address);
-    println!("status   http://{}/api/v1/status", demo.daemon.address);
-    println!("okta     {} (simulated)   servicenow the same", demo.servers.okta_url);
-    println!("{} happens at {} UTC, simulated time\n", args.scenario, clock(demo.moment));
+    say!("page     http://{}/", demo.daemon.address);
+    say!("metrics  http://{}/metrics", demo.daemon.address);
+    say!("status   http://{}/api/v1/status", demo.daemon.address);
+    say!("okta     {} (simulated)   servicenow the same", demo.servers.okta_url);
+    say!("{} happens at {} UTC, simulated time\n", args.scenario, clock(demo.moment));
     let ended = tokio::select! {
         ended = watch(&demo, args.exit_after_resolve) => ended,
         () = until_stopped(&mut signals) => Ok(Exit::Good),
@@ -95,7 +103,7 @@ async fn watch(demo: &Demo, exit_after_resolve: bool) -> Outcome {
         let now = demo.servers.clock.now();
         if now >= next_summary {
             next_summary = now + SUMMARY_EVERY;
-            println!("{}", summary(&view, now));
+            say!("{}", summary(&view, now));
         }
         for incident in &view.incidents {
             let before = shown.entry(incident.key.to_string()).or_default();
@@ -124,25 +132,25 @@ fn announce(demo: &Demo, incident: &Incident, shown: &mut Shown) {
     let Some(number) = entry.and_then(|entry| entry.number) else { return };
     if !shown.opened {
         shown.opened = true;
-        println!("\n  OPENED   {number}  {}", incident.title);
-        println!("           onset {} UTC, opened {} UTC", clock(incident.onset), clock(incident.opened_at));
+        say!("\n  OPENED   {number}  {}", incident.title);
+        say!("           onset {} UTC, opened {} UTC", clock(incident.onset), clock(incident.opened_at));
         for (label, values) in [
             ("apps", &incident.evidence.top_apps),
             ("platforms", &incident.evidence.top_platforms),
             ("os versions", &incident.evidence.top_os_versions),
         ] {
             let list: Vec<String> = values.iter().map(|(value, people)| format!("{value} ({people})")).collect();
-            println!("           {label}: {}", list.join(", "));
+            say!("           {label}: {}", list.join(", "));
         }
-        println!();
+        say!("");
     }
     let rows = demo.servers.servicenow.rows();
     let is_ours = |row: &&crate::sim::servicenow::Row| row.get("number") == number;
     let is_resolved = rows.iter().find(is_ours).is_some_and(|row| row.get("state") == "6");
     if let (false, true, Some(at)) = (shown.resolved, is_resolved, incident.resolved_at) {
         shown.resolved = true;
-        println!("\n  RESOLVED {number}  {} people were refused", incident.people);
-        println!(
+        say!("\n  RESOLVED {number}  {} people were refused", incident.people);
+        say!(
             "           onset {} UTC, opened {} UTC, resolved {} UTC\n",
             clock(incident.onset),
             clock(incident.opened_at),
