@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use authwatch::clock::monotonic;
 use authwatch::event::{Span, Timestamp};
+use authwatch::sim::{OktaFault, ServiceNowFault};
 use daemon::Daemon;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -255,6 +256,26 @@ fn tickets(world: &World) -> BTreeMap<String, Vec<String>> {
     tickets
 }
 
+/// The faults that must have struck the daemon and did not: without them the kills prove less than they claim.
+fn never_struck(world: &World) -> Vec<&'static str> {
+    use OktaFault as O;
+    use ServiceNowFault as S;
+    let (okta, servicenow) = (world.servers.okta.faults().struck(), world.servers.servicenow.faults().struck());
+    let okta = |faults: &[O]| faults.iter().any(|fault| okta.contains_key(fault));
+    let servicenow = |faults: &[S]| faults.iter().any(|fault| servicenow.contains_key(fault));
+    let struck = [
+        ("Okta's 429 with nothing remaining", okta(&[O::TooManyRequests])),
+        ("Okta's 429 with room left", okta(&[O::TooManyWithRemaining])),
+        ("Okta's 5xx", okta(&[O::ServerError, O::BadGateway])),
+        ("Okta's broken replies", okta(&[O::ResetBefore, O::ResetMidBody, O::Truncated])),
+        ("ServiceNow's 429", servicenow(&[S::TooManyWithRetryAfter, S::TooManyBare])),
+        ("ServiceNow's 5xx", servicenow(&[S::ServerError, S::Unavailable])),
+        ("ServiceNow's reset before a commit", servicenow(&[S::ResetBefore])),
+        ("ServiceNow's reset after a commit", servicenow(&[S::ResetAfterCommit])),
+    ];
+    struck.into_iter().filter_map(|(what, struck)| (!struck).then_some(what)).collect()
+}
+
 fn is_resolved(world: &World) -> bool {
     let tickets = tickets(world);
     !tickets.is_empty() && tickets.values().flatten().all(|state| state == "6")
@@ -273,6 +294,10 @@ async fn disturb(world: &World) -> Tally {
         while tally.of(point) < KILLS_EACH {
             assert!(tally.life(world, point, long).await, "nothing was told within {long:?}");
         }
+    }
+    // Refusals that ask to wait for most of a minute: the daemon dies while it waits, and asks again in its next life.
+    for refusal in [OktaFault::TooManyRequests, OktaFault::TooManyWithRemaining] {
+        world.servers.okta.faults().queue(refusal);
     }
     while world.now() < MOMENT + Span::minutes(32) {
         tally.frequent(world).await;
@@ -339,6 +364,7 @@ async fn a_hundred_kills_lose_nothing_double_nothing_and_open_one_ticket() {
     println!("took {:?}", began.elapsed());
 
     assert!(!outcome.incidents.is_empty(), "the push opened nothing");
+    assert_eq!(never_struck(&killed), Vec::<&str>::new(), "these faults were to strike");
     assert_eq!(reference.against_truth(&left_alone), Vec::<String>::new());
     assert_eq!(outcome.against_truth(&killed), Vec::<String>::new());
     assert_eq!(outcome.against(&reference), Vec::<String>::new());
