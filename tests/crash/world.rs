@@ -65,7 +65,14 @@ impl World {
         let started = monotonic();
         let servers = sim::serve(served).await.expect("the servers start");
         // The first create of a ticket is written, and its reply is lost.
-        servers.servicenow.faults().queue(ServiceNowFault::ResetAfterCommit);
+        for fault in [
+            ServiceNowFault::TooManyBare,
+            ServiceNowFault::ServerError,
+            ServiceNowFault::ResetBefore,
+            ServiceNowFault::ResetAfterCommit,
+        ] {
+            servers.servicenow.faults().queue(fault);
+        }
         let limited = tokio::spawn(limit_rate(servers.okta.clone(), started, okta(seed).faults.chances));
         let world = Self { servers, setting, dir: tempfile::tempdir().expect("a directory"), limited };
         std::fs::write(world.config(), world.configuration()).expect("a file can be written");
