@@ -42,6 +42,28 @@ impl Series {
     }
 }
 
+/// What all looks at one series have in common.
+struct Ground<'a> {
+    refused: &'a LastSeen,
+    exposure: Option<&'a Ring<Tally>>,
+    rate: f64,
+    series_of_level: usize,
+    began: Option<Timestamp>,
+}
+
+impl Ground<'_> {
+    fn look(&self, from: Timestamp, tick: Timestamp) -> Look {
+        Look {
+            people: self.refused.count(from, tick),
+            attempts: self.exposure.map_or(0.0, |ring| ring.attempts(from, tick)),
+            rate: self.rate,
+            series_of_level: self.series_of_level,
+            window: tick - from,
+            first_day: self.began.is_none_or(|began| tick - began < FIRST_DAY),
+        }
+    }
+}
+
 /// All series of one org.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct SeriesTable {
@@ -136,7 +158,8 @@ impl SeriesTable {
         if series.refused.count(reach, tick) < config.min_people {
             return None;
         }
-        let looks = WINDOWS.iter().map(|window| self.look(&key, series, rested.max(tick - *window), tick));
+        let ground = self.ground(&key, series);
+        let looks = WINDOWS.iter().map(|window| ground.look(rested.max(tick - *window), tick));
         let verdicts = looks.map(|look| (look, spike::judge(&look, config))).filter(|(_, verdict)| verdict.fires());
         let (look, verdict) = verdicts.max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))?;
         let people = series.refused.people(tick - look.window, tick).collect();
@@ -153,14 +176,13 @@ impl SeriesTable {
         config: &JudgeConfig,
     ) -> Mood {
         let Some(series) = self.series.get(key) else { return Mood::Calm };
+        if !spike::is_calm(&self.ground(key, series).look(tick - window, tick), config, below) {
+            return Mood::Restless;
+        }
         let org = self.exposure(&SeriesKey::org());
         let someone_tries = org.is_some_and(|org| org.attempts(tick - window, tick) > 0.0);
-        match spike::is_calm(&self.look(key, series, tick - window, tick), config, below) {
-            false => Mood::Restless,
-            true if someone_tries => Mood::Calm,
-            // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
-            true => Mood::Silent,
-        }
+        // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
+        if someone_tries { Mood::Calm } else { Mood::Silent }
     }
 
     /// People expected to be refused in a series from `since` to `to`.
@@ -220,14 +242,13 @@ impl SeriesTable {
         self.series.values_mut().for_each(|series| series.refused.forget(person));
     }
 
-    fn look(&self, key: &SeriesKey, series: &Series, from: Timestamp, tick: Timestamp) -> Look {
-        Look {
-            people: series.refused.count(from, tick),
-            attempts: self.exposure(key).map_or(0.0, |ring| ring.attempts(from, tick)),
+    fn ground<'a>(&'a self, key: &SeriesKey, series: &'a Series) -> Ground<'a> {
+        Ground {
+            refused: &series.refused,
+            exposure: self.exposure(key),
             rate: self.rate(key),
             series_of_level: self.of_level.get(&key.level).copied().unwrap_or(1),
-            window: tick - from,
-            first_day: self.began.is_none_or(|began| tick - began < FIRST_DAY),
+            began: self.began,
         }
     }
 
