@@ -304,24 +304,33 @@ impl SeriesTable {
     }
 
     fn learn_names(&mut self, standing: &Standing) {
-        let app = standing.app.as_ref().map(|app| (Level::App, app_value(app), app.name.to_string()));
-        let rule = standing.rule.as_ref().map(|rule| {
-            let name = match &rule.policy {
-                Some(policy) => format!("{} ({policy})", rule.name),
-                None => rule.name.to_string(),
-            };
-            (Level::Rule, rule_value(rule), name)
-        });
-        for (level, id, name) in app.into_iter().chain(rule) {
-            let key = SeriesKey::one(level, &id);
-            let is_known = self.names.get(&key).is_some_and(|known| known.starts_with(&name));
-            if name.is_empty() || is_known || !self.series.contains_key(&key) {
-                continue;
-            }
-            // Two apps may carry one label; a metric's labels must tell them apart.
-            let is_taken = self.names.iter().any(|(other, taken)| other.level == level && *taken == name);
-            self.names.insert(key, if is_taken { format!("{name} ({id})") } else { name });
+        if let Some(app) = &standing.app {
+            self.learn_name(Level::App, &app_value(app), &app.name, None);
         }
+        if let Some(rule) = &standing.rule {
+            self.learn_name(Level::Rule, &rule_value(rule), &rule.name, rule.policy.as_deref());
+        }
+    }
+
+    /// Every attempt brings its names, and hardly any is new: a known one costs no allocation.
+    fn learn_name(&mut self, level: Level, id: &SmolStr, name: &str, policy: Option<&str>) {
+        let key = SeriesKey::one(level, id);
+        let begins_so = |known: &String| {
+            let rest = known.strip_prefix(name)?;
+            policy.map_or(Some(()), |policy| {
+                rest.strip_prefix(" (")?.strip_prefix(policy)?.starts_with(')').then_some(())
+            })
+        };
+        if self.names.get(&key).and_then(begins_so).is_some() || !self.series.contains_key(&key) {
+            return;
+        }
+        let name = policy.map_or_else(|| name.to_owned(), |policy| format!("{name} ({policy})"));
+        if name.is_empty() {
+            return;
+        }
+        // Two apps may carry one label; a metric's labels must tell them apart.
+        let is_taken = self.names.iter().any(|(other, taken)| other.level == level && *taken == name);
+        self.names.insert(key, if is_taken { format!("{name} ({id})") } else { name });
     }
 }
 
