@@ -44,7 +44,6 @@ impl Series {
 
 /// What all looks at one series have in common.
 struct Ground<'a> {
-    refused: &'a LastSeen,
     exposure: Option<&'a Ring<Tally>>,
     rate: f64,
     series_of_level: usize,
@@ -52,9 +51,9 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    fn look(&self, from: Timestamp, tick: Timestamp) -> Look {
+    fn look(&self, people: u32, from: Timestamp, tick: Timestamp) -> Look {
         Look {
-            people: self.refused.count(from, tick),
+            people,
             attempts: self.exposure.map_or(0.0, |ring| ring.attempts(from, tick)),
             rate: self.rate,
             series_of_level: self.series_of_level,
@@ -154,12 +153,14 @@ impl SeriesTable {
 
     fn judge_one(&self, key: SeriesKey, tick: Timestamp, rested: Timestamp, config: &JudgeConfig) -> Option<Firing> {
         let series = self.series.get(&key)?;
-        let reach = rested.max(tick - LastSeen::REACH);
-        if series.refused.count(reach, tick) < config.min_people {
+        let since = WINDOWS.map(|window| rested.max(tick - window));
+        let people = series.refused.counts(since, tick);
+        if people.iter().all(|people| *people < config.min_people) {
             return None;
         }
-        let ground = self.ground(&key, series);
-        let looks = WINDOWS.iter().map(|window| ground.look(rested.max(tick - *window), tick));
+        let ground = self.ground(&key);
+        let looks = since.into_iter().zip(people).filter(|(_, people)| *people >= config.min_people);
+        let looks = looks.map(|(from, people)| ground.look(people, from, tick));
         let verdicts = looks.map(|look| (look, spike::judge(&look, config))).filter(|(_, verdict)| verdict.fires());
         let (look, verdict) = verdicts.max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))?;
         let people = series.refused.people(tick - look.window, tick).collect();
@@ -176,11 +177,13 @@ impl SeriesTable {
         config: &JudgeConfig,
     ) -> Mood {
         let Some(series) = self.series.get(key) else { return Mood::Calm };
-        if !spike::is_calm(&self.ground(key, series).look(tick - window, tick), config, below) {
+        let from = tick - window;
+        let look = self.ground(key).look(series.refused.count(from, tick), from, tick);
+        if !spike::is_calm(&look, config, below) {
             return Mood::Restless;
         }
         let org = self.exposure(&SeriesKey::org());
-        let someone_tries = org.is_some_and(|org| org.attempts(tick - window, tick) > 0.0);
+        let someone_tries = org.is_some_and(|org| org.attempts(from, tick) > 0.0);
         // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
         if someone_tries { Mood::Calm } else { Mood::Silent }
     }
@@ -242,9 +245,8 @@ impl SeriesTable {
         self.series.values_mut().for_each(|series| series.refused.forget(person));
     }
 
-    fn ground<'a>(&'a self, key: &SeriesKey, series: &'a Series) -> Ground<'a> {
+    fn ground(&self, key: &SeriesKey) -> Ground<'_> {
         Ground {
-            refused: &series.refused,
             exposure: self.exposure(key),
             rate: self.rate(key),
             series_of_level: self.of_level.get(&key.level).copied().unwrap_or(1),
