@@ -56,6 +56,8 @@ pub struct Closed {
 struct Open {
     began: Timestamp,
     last: Timestamp,
+    /// The time that it stands under in [`Attempts::by_last`].
+    filed: Timestamp,
     decided: Option<(Timestamp, EventId, Verdict)>,
     granted: Option<(Timestamp, EventId)>,
     challenged: bool,
@@ -72,6 +74,8 @@ struct Open {
 pub struct Attempts {
     capacity: usize,
     open: BTreeMap<Key, Open>,
+    /// Every attempt, under a time at which it was last heard of; it is filed anew only when it comes up, since nearly
+    /// every event moves that time.
     by_last: BTreeSet<(Timestamp, Key)>,
 }
 
@@ -99,20 +103,20 @@ impl Attempts {
     /// Folds a step. Attempts that its arrival closes go to `closed`; the decision says what changed in its own.
     pub fn fold(&mut self, step: &Step, closed: &mut Vec<Closed>) -> Option<Decision> {
         let key = (step.person.clone(), step.flow.clone());
-        if self.open.get(&key).is_some_and(|open| step.published >= open.last + QUIET) {
+        if let Some(open) = self.open.get_mut(&key) {
+            if step.published < open.last + QUIET {
+                return open.fold(step);
+            }
+            self.by_last.remove(&(open.filed, key.clone()));
             self.close(&key, closed);
         }
-        if !self.open.contains_key(&key) {
-            if step.signal == Signal::Touch {
-                return None;
-            }
-            self.open.insert(key.clone(), Open::new(step));
-        } else if let Some(open) = self.open.get(&key) {
-            self.by_last.remove(&(open.last, key.clone()));
+        if step.signal == Signal::Touch {
+            return None;
         }
-        let open = self.open.get_mut(&key)?;
+        let mut open = Open::new(step);
         let decision = open.fold(step);
-        self.by_last.insert((open.last, key));
+        self.by_last.insert((open.filed, key.clone()));
+        self.open.insert(key, open);
         decision
     }
 
@@ -123,17 +127,14 @@ impl Attempts {
 
     /// Closes the attempt that has been quiet longest.
     pub fn close_oldest(&mut self, closed: &mut Vec<Closed>) {
-        if let Some((_, key)) = self.by_last.first().cloned() {
+        if let Some(key) = self.take_quiet(Timestamp(i64::MAX)) {
             self.close(&key, closed);
         }
     }
 
     /// Closes every attempt that has been quiet for ten minutes at `now`.
     pub fn close_quiet(&mut self, now: Timestamp, closed: &mut Vec<Closed>) {
-        while let Some((last, key)) = self.by_last.first().cloned() {
-            if last + QUIET > now {
-                break;
-            }
+        while let Some(key) = self.take_quiet(now - QUIET) {
             self.close(&key, closed);
         }
     }
@@ -150,14 +151,29 @@ impl Attempts {
         let keys: Vec<Key> = self.open.keys().filter(|(who, _)| who.as_ref() == Some(person)).cloned().collect();
         for key in keys {
             if let Some(open) = self.open.remove(&key) {
-                self.by_last.remove(&(open.last, key));
+                self.by_last.remove(&(open.filed, key));
             }
         }
     }
 
+    /// Takes the attempt that has been quiet longest out of the order, where it was not heard of after `since`.
+    fn take_quiet(&mut self, since: Timestamp) -> Option<Key> {
+        while self.by_last.first().is_some_and(|(filed, _)| *filed <= since) {
+            let (filed, key) = self.by_last.pop_first()?;
+            match self.open.get_mut(&key) {
+                Some(open) if open.last > filed => {
+                    open.filed = open.last;
+                    self.by_last.insert((open.last, key));
+                }
+                Some(_) | None => return Some(key),
+            }
+        }
+        None
+    }
+
+    /// Ends an attempt that is out of the order already.
     fn close(&mut self, key: &Key, closed: &mut Vec<Closed>) {
         if let Some(open) = self.open.remove(key) {
-            self.by_last.remove(&(open.last, key.clone()));
             let verdict = open.standing.map(|standing| standing.verdict);
             closed.push(Closed { verdict: verdict.or(open.challenged.then_some(Verdict::Abandoned)) });
         }
@@ -169,6 +185,7 @@ impl Open {
         Self {
             began: step.published,
             last: step.published,
+            filed: step.published,
             decided: None,
             granted: None,
             challenged: false,
@@ -317,6 +334,30 @@ mod tests {
         let second = attempts.fold(&step(2, Signal::Terminal(Success)), &mut closed).expect("decided");
         assert_eq!(second.before, first.after);
         assert_eq!(second.after.map(|standing| (standing.verdict, standing.at)), Some((Success, Timestamp(2_000))));
+    }
+
+    #[test]
+    fn the_attempt_longest_quiet_is_not_the_one_that_began_first() {
+        let mut attempts = Attempts::new(10);
+        let mut closed = Vec::new();
+        let of_flow = |flow: &str, at: i64, signal: Signal| Step { flow: Flow::new(flow), ..step(at, signal) };
+        attempts.fold(&of_flow("a", 0, Signal::Terminal(Denied)), &mut closed);
+        attempts.fold(&of_flow("b", 1, Signal::Terminal(Success)), &mut closed);
+        attempts.fold(&of_flow("a", 500, Signal::Touch), &mut closed);
+        attempts.fold(&of_flow("c", 502, Signal::Terminal(Failed)), &mut closed);
+        attempts.close_oldest(&mut closed);
+        assert_eq!(closed, [Closed { verdict: Some(Success) }]);
+        attempts.close_quiet(Timestamp(1_099_999), &mut closed);
+        assert_eq!((attempts.len(), closed.len()), (2, 1));
+        attempts.close_quiet(Timestamp(1_100_000), &mut closed);
+        assert_eq!(closed.last(), Some(&Closed { verdict: Some(Denied) }));
+        attempts.fold(&of_flow("c", 503, Signal::Touch), &mut closed);
+        attempts.forget(&Person::new("00u1"));
+        assert!(attempts.is_empty() && attempts.by_last.is_empty());
+        attempts.fold(&of_flow("d", 600, Signal::Terminal(Denied)), &mut closed);
+        attempts.fold(&of_flow("d", 601, Signal::Touch), &mut closed);
+        attempts.fold(&of_flow("d", 1_300, Signal::Terminal(Success)), &mut closed);
+        assert_eq!((closed.len(), attempts.len(), attempts.by_last.len()), (3, 1, 1));
     }
 
     #[test]

@@ -176,8 +176,10 @@ fn subjects() -> String {
 | time | `published`; where that is absent or no time, `time` of an EventBridge envelope or `eventTime` of an event hook |
 | id | org, `uuid`, `published` and `eventType`; without `uuid`, the record's text |
 
-An event without any time is *undated*: it counts under its meaning, once, and is in
-`authwatch_undated_events_total`, but no attempt, rate or incident rests on it. The ids `unknown`, `null` and `None` are no ids. Texts are cut at {TEXT_BYTES} bytes. `tpmPresent` is not read on Apple
+An event without any time is *undated*: it counts under its meaning, once, and is in `authwatch_undated_events_total`,
+but no attempt, rate or incident rests on it.
+
+The ids `unknown`, `null` and `None` are no ids. Texts are cut at {TEXT_BYTES} bytes. `tpmPresent` is not read on Apple
 devices, which have none.
 "
     )

@@ -360,9 +360,15 @@ impl Live {
 
     /// The worst mood of the parts.
     fn mood(&self, moment: &Moment<'_>) -> Mood {
-        let below = |n: usize| if n == 0 { spike::CALM_FIRST } else { spike::CALM_PART };
-        let parts = self.parts.iter().enumerate();
-        parts.map(|(n, part)| (moment.mood)(part, self.calm_window, below(n))).max().unwrap_or(Mood::Calm)
+        let mut worst = Mood::Calm;
+        for (n, part) in self.parts.iter().enumerate() {
+            let below = if n == 0 { spike::CALM_FIRST } else { spike::CALM_PART };
+            worst = worst.max((moment.mood)(part, self.calm_window, below));
+            if worst == Mood::Restless {
+                break;
+            }
+        }
+        worst
     }
 
     fn describe(&mut self, moment: &Moment<'_>) {

@@ -21,14 +21,14 @@ pub(super) fn surprise(people: u32, expected: f64, dispersion: f64) -> f64 {
     if k <= mu {
         return 0.0;
     }
-    let (ln_first, ratio): (f64, Box<dyn Fn(f64) -> f64>) = if dispersion < POISSON_BELOW {
-        (k * mu.ln() - mu - ln_gamma(k + 1.0), Box::new(move |j| mu / (j + 1.0)))
+    let is_poisson = dispersion < POISSON_BELOW;
+    let r = 1.0 / dispersion;
+    let ln_first = if is_poisson {
+        k * mu.ln() - mu - ln_gamma(k + 1.0)
     } else {
-        let r = 1.0 / dispersion;
-        let ln_first =
-            ln_gamma(k + r) - ln_gamma(r) - ln_gamma(k + 1.0) + r * (r / (r + mu)).ln() + k * (mu / (r + mu)).ln();
-        (ln_first, Box::new(move |j| (j + r) / (j + 1.0) * mu / (r + mu)))
+        ln_gamma(k + r) - ln_gamma(r) - ln_gamma(k + 1.0) + r * (r / (r + mu)).ln() + k * (mu / (r + mu)).ln()
     };
+    let ratio = |j: f64| if is_poisson { mu / (j + 1.0) } else { (j + r) / (j + 1.0) * mu / (r + mu) };
     let (mut term, mut sum, mut j) = (1.0, 1.0, k);
     // The ratio falls below one beyond the mean, so the loop ends; the bound is for the reader.
     for _ in 0..100_000 {

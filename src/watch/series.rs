@@ -42,6 +42,27 @@ impl Series {
     }
 }
 
+/// What all looks at one series have in common.
+struct Ground<'a> {
+    exposure: Option<&'a Ring<Tally>>,
+    rate: f64,
+    series_of_level: usize,
+    began: Option<Timestamp>,
+}
+
+impl Ground<'_> {
+    fn look(&self, people: u32, from: Timestamp, tick: Timestamp) -> Look {
+        Look {
+            people,
+            attempts: self.exposure.map_or(0.0, |ring| ring.attempts(from, tick)),
+            rate: self.rate,
+            series_of_level: self.series_of_level,
+            window: tick - from,
+            first_day: self.began.is_none_or(|began| tick - began < FIRST_DAY),
+        }
+    }
+}
+
 /// All series of one org.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct SeriesTable {
@@ -132,11 +153,14 @@ impl SeriesTable {
 
     fn judge_one(&self, key: SeriesKey, tick: Timestamp, rested: Timestamp, config: &JudgeConfig) -> Option<Firing> {
         let series = self.series.get(&key)?;
-        let reach = rested.max(tick - LastSeen::REACH);
-        if series.refused.count(reach, tick) < config.min_people {
+        let since = WINDOWS.map(|window| rested.max(tick - window));
+        let people = series.refused.counts(since, tick);
+        if people.iter().all(|people| *people < config.min_people) {
             return None;
         }
-        let looks = WINDOWS.iter().map(|window| self.look(&key, series, rested.max(tick - *window), tick));
+        let ground = self.ground(&key);
+        let looks = since.into_iter().zip(people).filter(|(_, people)| *people >= config.min_people);
+        let looks = looks.map(|(from, people)| ground.look(people, from, tick));
         let verdicts = looks.map(|look| (look, spike::judge(&look, config))).filter(|(_, verdict)| verdict.fires());
         let (look, verdict) = verdicts.max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))?;
         let people = series.refused.people(tick - look.window, tick).collect();
@@ -153,14 +177,15 @@ impl SeriesTable {
         config: &JudgeConfig,
     ) -> Mood {
         let Some(series) = self.series.get(key) else { return Mood::Calm };
-        let org = self.exposure(&SeriesKey::org());
-        let someone_tries = org.is_some_and(|org| org.attempts(tick - window, tick) > 0.0);
-        match spike::is_calm(&self.look(key, series, tick - window, tick), config, below) {
-            false => Mood::Restless,
-            true if someone_tries => Mood::Calm,
-            // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
-            true => Mood::Silent,
+        let from = tick - window;
+        let look = self.ground(key).look(series.refused.count(from, tick), from, tick);
+        if !spike::is_calm(&look, config, below) {
+            return Mood::Restless;
         }
+        let org = self.exposure(&SeriesKey::org());
+        let someone_tries = org.is_some_and(|org| org.attempts(from, tick) > 0.0);
+        // Silence is not recovery: without a single attempt in the org nobody knows (invariant 4).
+        if someone_tries { Mood::Calm } else { Mood::Silent }
     }
 
     /// People expected to be refused in a series from `since` to `to`.
@@ -220,14 +245,12 @@ impl SeriesTable {
         self.series.values_mut().for_each(|series| series.refused.forget(person));
     }
 
-    fn look(&self, key: &SeriesKey, series: &Series, from: Timestamp, tick: Timestamp) -> Look {
-        Look {
-            people: series.refused.count(from, tick),
-            attempts: self.exposure(key).map_or(0.0, |ring| ring.attempts(from, tick)),
+    fn ground(&self, key: &SeriesKey) -> Ground<'_> {
+        Ground {
+            exposure: self.exposure(key),
             rate: self.rate(key),
             series_of_level: self.of_level.get(&key.level).copied().unwrap_or(1),
-            window: tick - from,
-            first_day: self.began.is_none_or(|began| tick - began < FIRST_DAY),
+            began: self.began,
         }
     }
 
@@ -283,24 +306,33 @@ impl SeriesTable {
     }
 
     fn learn_names(&mut self, standing: &Standing) {
-        let app = standing.app.as_ref().map(|app| (Level::App, app_value(app), app.name.to_string()));
-        let rule = standing.rule.as_ref().map(|rule| {
-            let name = match &rule.policy {
-                Some(policy) => format!("{} ({policy})", rule.name),
-                None => rule.name.to_string(),
-            };
-            (Level::Rule, rule_value(rule), name)
-        });
-        for (level, id, name) in app.into_iter().chain(rule) {
-            let key = SeriesKey::one(level, &id);
-            let is_known = self.names.get(&key).is_some_and(|known| known.starts_with(&name));
-            if name.is_empty() || is_known || !self.series.contains_key(&key) {
-                continue;
-            }
-            // Two apps may carry one label; a metric's labels must tell them apart.
-            let is_taken = self.names.iter().any(|(other, taken)| other.level == level && *taken == name);
-            self.names.insert(key, if is_taken { format!("{name} ({id})") } else { name });
+        if let Some(app) = &standing.app {
+            self.learn_name(Level::App, &app_value(app), &app.name, None);
         }
+        if let Some(rule) = &standing.rule {
+            self.learn_name(Level::Rule, &rule_value(rule), &rule.name, rule.policy.as_deref());
+        }
+    }
+
+    /// Every attempt brings its names, and hardly any is new: a known one costs no allocation.
+    fn learn_name(&mut self, level: Level, id: &SmolStr, name: &str, policy: Option<&str>) {
+        let key = SeriesKey::one(level, id);
+        let begins_so = |known: &String| {
+            let rest = known.strip_prefix(name)?;
+            policy.map_or(Some(()), |policy| {
+                rest.strip_prefix(" (")?.strip_prefix(policy)?.starts_with(')').then_some(())
+            })
+        };
+        if self.names.get(&key).and_then(begins_so).is_some() || !self.series.contains_key(&key) {
+            return;
+        }
+        let name = policy.map_or_else(|| name.to_owned(), |policy| format!("{name} ({policy})"));
+        if name.is_empty() {
+            return;
+        }
+        // Two apps may carry one label; a metric's labels must tell them apart.
+        let is_taken = self.names.iter().any(|(other, taken)| other.level == level && *taken == name);
+        self.names.insert(key, if is_taken { format!("{name} ({id})") } else { name });
     }
 }
 

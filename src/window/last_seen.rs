@@ -72,7 +72,19 @@ impl LastSeen {
 
     /// Distinct people in (`from`, `to`].
     pub fn count(&self, from: Timestamp, to: Timestamp) -> u32 {
-        self.people.values().filter(|seen| seen.last > from && seen.last <= to).count() as u32
+        let [count] = self.counts([from], to);
+        count
+    }
+
+    /// Distinct people in (`from`, `to`] for every `from`, in one pass.
+    pub fn counts<const N: usize>(&self, from: [Timestamp; N], to: Timestamp) -> [u32; N] {
+        let mut counts = [0; N];
+        for seen in self.people.values().filter(|seen| seen.last <= to) {
+            for (count, from) in counts.iter_mut().zip(&from) {
+                *count += u32::from(seen.last > *from);
+            }
+        }
+        counts
     }
 
     /// The people in (`from`, `to`], in the order of their hashes.
@@ -104,6 +116,17 @@ impl Merge for LastSeen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_pass_counts_every_window() {
+        let mut seen = LastSeen::default();
+        for (person, at) in [(1, 10), (2, 20), (3, 30), (4, 40), (2, 35)] {
+            seen.note(person, Timestamp(at));
+        }
+        let since = [34, 30, 29, 10, 9].map(Timestamp);
+        assert_eq!(seen.counts(since, Timestamp(35)), [1, 1, 2, 2, 3]);
+        assert_eq!(seen.counts(since, Timestamp(40)), [2, 2, 3, 3, 4]);
+    }
 
     #[test]
     fn five_hundred_retries_are_one_person() {

@@ -41,9 +41,7 @@ impl<T: Merge + Clone> Ring<T> {
     pub fn sum(&self, from: Timestamp, to: Timestamp) -> T {
         let (first, last) = (Timestamp(from.0 + 1).index(self.width), to.index(self.width));
         let mut sum = T::default();
-        for (_, bucket) in self.buckets.iter().filter(|(index, _)| (first..=last).contains(index)) {
-            sum.merge(bucket);
-        }
+        self.between(first, last).for_each(|(_, bucket)| sum.merge(bucket));
         sum
     }
 
@@ -65,6 +63,12 @@ impl<T: Merge + Clone> Ring<T> {
         }
     }
 
+    /// The buckets from the index `first` to `last`, both included.
+    fn between(&self, first: i64, last: i64) -> impl Iterator<Item = &(i64, T)> {
+        let start = self.buckets.partition_point(|(index, _)| *index < first);
+        self.buckets.range(start..).take_while(move |(index, _)| *index <= last)
+    }
+
     fn drop_older(&mut self, newest: i64) {
         while self.buckets.front().is_some_and(|(index, _)| *index <= newest - self.capacity) {
             self.buckets.pop_front();
@@ -74,7 +78,7 @@ impl<T: Merge + Clone> Ring<T> {
     /// Weighs each bucket by the share of it that lies in (`from`, `to`], taking its content as spread evenly.
     fn weighted(&self, from: Timestamp, to: Timestamp, value: impl Fn(&T) -> f64) -> f64 {
         let mut sum = 0.0;
-        for (index, bucket) in &self.buckets {
+        for (index, bucket) in self.between(from.index(self.width), to.index(self.width)) {
             let start = index * self.width.0;
             let overlap = (start + self.width.0).min(to.0) - start.max(from.0);
             // The bucket that `to` cuts is still filling: all of it lies before `to`.
