@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::event::{Org, Timestamp};
+use crate::event::{Check, Org, Timestamp};
 
 /// One thing to be done outside, durable before it is done.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -89,28 +89,13 @@ pub struct Incident {
     /// The series that are part of it, the first one first.
     pub series: Vec<String>,
     /// The failing checks, as in `explain`; empty while the evidence names none.
-    pub checks: Vec<CheckResult>,
+    pub checks: Vec<Check>,
     /// Whether anyone is told: `false` where it was over before the daemon had caught up.
     pub notified: bool,
     /// Change events scored as a possible cause.
     pub suspects: Vec<Suspect>,
     /// The numbers that made the verdict.
     pub evidence: Evidence,
-}
-
-/// One posture check with what was required and what the device said.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct CheckResult {
-    /// The check.
-    pub check: crate::event::PostureCheck,
-    /// Which requirement of it (`minimum`).
-    pub detail: String,
-    /// What the policy requires.
-    pub required: String,
-    /// What the device said; `None` is unknown.
-    pub actual: Option<String>,
-    /// `pass`, `fail` or `unknown`.
-    pub result: SmolStr,
 }
 
 /// A change event with its score.

@@ -24,7 +24,7 @@ pub use tables::Tables;
 
 use crate::decode;
 use crate::decode::okta::LogEvent;
-use crate::event::{AuthEvent, EventId, Org, Reject, Timestamp};
+use crate::event::{AuthEvent, Context, EventId, Org, Reject, Timestamp};
 use tables::UNLISTED;
 
 /// Bytes kept of any text of an event but its integrators' signals; ids and names are far shorter.
@@ -109,6 +109,7 @@ impl Tables {
             rule: subject::rule(event),
             platform: device::platform(self, event),
             device: device::signals(self, event),
+            context: Context::default(),
             change: subject::change(row.kind, event),
         })
     }

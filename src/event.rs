@@ -11,10 +11,10 @@ mod reject;
 mod timestamp;
 mod vocabulary;
 
-pub use auth_event::{App, AuthEvent, Change, PolicyRule};
+pub use auth_event::{App, AuthEvent, Change, Context, PolicyRule};
 pub use identity::{EventId, Flow, Org, Person, SourceName};
-pub use posture::{DeviceSignals, PostureCheck, PostureSource};
+pub use posture::{Check, CheckVerdict, DeviceSignals, PostureCheck, PostureSource};
 pub use reject::Reject;
 pub use timestamp::{Span, Timestamp};
 pub(crate) use vocabulary::vocabulary;
-pub use vocabulary::{Credential, Kind, Outcome, Platform, Reason};
+pub use vocabulary::{Credential, Kind, Outcome, Platform, Reason, Risk};

@@ -3,9 +3,19 @@
 //! `run` journals every input in arrival order; folding the same inputs in the same order gives the same actions,
 //! byte for byte. No host clock and no sink's reply is among them.
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use smol_str::SmolStr;
+
+pub use policies::{
+    Access, AccessPolicy, Assurance, Conditions, DeviceCondition, DynamicVersion, Grace, Network, OsRequirement,
+    People, PlatformCondition, Policies, PolicyOrigin, Releases, Requirement, Rule, VersionKind, WindowsConstraint,
+};
 
 use crate::event::{AuthEvent, Org, Person, Reject, SourceName, Span, Timestamp};
 
@@ -38,6 +48,26 @@ pub enum Input {
         now: Option<Timestamp>,
         /// Everything that the source had is delivered: the watermark may follow `now`.
         caught_up: bool,
+    },
+    /// The policies of an org, whole, as read once.
+    Policies {
+        /// The org.
+        org: Org,
+        /// From when they hold: the `published` of the change event that caused the reading. `None` is from now on.
+        since: Option<Timestamp>,
+        /// Where they were read.
+        origin: PolicyOrigin,
+        /// What they say.
+        policies: Arc<Policies>,
+    },
+    /// Everybody in a group, as read once; membership events keep it current.
+    Members {
+        /// The org.
+        org: Org,
+        /// Okta's id of the group (`00g…`).
+        group: SmolStr,
+        /// Its people.
+        people: BTreeSet<Person>,
     },
 }
 
@@ -72,8 +102,10 @@ pub struct OrgConfig {
 pub struct Cohort {
     /// Its name.
     pub name: String,
-    /// Its people.
+    /// Its people, by id.
     pub users: BTreeSet<Person>,
+    /// The Okta groups (`00g…`) whose people belong to it too.
+    pub groups: BTreeSet<SmolStr>,
 }
 
 /// The DENY-spike judge's settings.

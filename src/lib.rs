@@ -27,6 +27,7 @@ pub mod http;
 pub mod incident;
 pub mod input;
 pub mod judge;
+pub mod policy;
 pub mod secret;
 pub mod sim;
 pub mod source;

@@ -100,6 +100,7 @@ impl Watch {
                     org.progress(source, *now, *caught_up, setting, &mut out);
                 }
             }
+            Input::Policies { .. } | Input::Members { .. } => {}
         }
         self.enqueue(out);
     }

@@ -290,7 +290,11 @@ fn progress(caught_up: bool) -> Input {
 fn rejects(batches: &[Batch]) -> Vec<Reject> {
     let rejects = batches.iter().flat_map(|batch| &batch.inputs).filter_map(|input| match input {
         Input::Reject { reason, .. } => Some(*reason),
-        Input::Configure(_) | Input::Event { .. } | Input::Progress { .. } => None,
+        Input::Configure(_)
+        | Input::Event { .. }
+        | Input::Progress { .. }
+        | Input::Policies { .. }
+        | Input::Members { .. } => None,
     });
     rejects.collect()
 }

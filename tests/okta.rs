@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use authwatch::event::{
-    AuthEvent, Credential, EventId, Kind, Org, Outcome, Platform, Reason, Reject, SourceName, Span, Timestamp,
+    AuthEvent, Context, Credential, EventId, Kind, Org, Outcome, Platform, Reason, Reject, SourceName, Span, Timestamp,
 };
 use authwatch::input::Input;
 use authwatch::source::okta::{Config, Okta, Timing};
@@ -207,6 +207,7 @@ fn an_event(uuid: &str, published: Option<Timestamp>, event_type: &str) -> AuthE
         rule: None,
         platform: Platform::Unknown,
         device: None,
+        context: Context::default(),
         change: None,
     }
 }

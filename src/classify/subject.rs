@@ -55,6 +55,7 @@ pub(super) fn rule(event: &LogEvent<'_>) -> Option<PolicyRule> {
         id: kept(id.unwrap_or_default()),
         name: kept(name.unwrap_or_default()),
         policy: policy.map(kept),
+        policy_name: rule.detail.policy_name.named().map(kept),
     })
 }
 
@@ -74,6 +75,9 @@ pub(super) fn change(kind: Kind, event: &LogEvent<'_>) -> Option<Box<Change>> {
         target_type: kept(target.kind.named().unwrap_or_default()),
         target_id: kept(target.id.named().unwrap_or_default()),
         target_name: kept(name.unwrap_or_default()),
+        policy: target.detail.policy_id.named().map(kept),
+        person: None,
+        to: None,
     }))
 }
 

@@ -76,7 +76,7 @@ pub(super) fn cohorts(node: &Node, base: &Path, warnings: &mut Vec<Warning>) -> 
                 BTreeSet::new()
             }
         };
-        cohorts.push(Cohort { name, users });
+        cohorts.push(Cohort { name, users, groups: BTreeSet::new() });
     }
     warnings.extend(by_group);
     Ok(cohorts)

@@ -200,6 +200,8 @@ object! {
         sign_on_evaluation: Text<'a> = "signOnModeEvaluationResult",
         /// `Rule`: the policy that it belongs to.
         policy_id: Text<'a> = "policyId",
+        /// `Rule`: that policy's name.
+        policy_name: Text<'a> = "policyName",
         /// `UDDevice`: Okta's id of the device.
         device_id: Text<'a> = "oktaDeviceId",
         /// `UDDevice`: `MACOS`, `WINDOWS`, ….

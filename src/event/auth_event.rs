@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Credential, DeviceSignals, EventId, Flow, Kind, Org, Outcome, Person, Platform, Reason, Timestamp};
+use super::{Credential, DeviceSignals, EventId, Flow, Kind, Org, Outcome, Person, Platform, Reason, Risk, Timestamp};
 
 /// An app as the log names it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -21,8 +21,10 @@ pub struct PolicyRule {
     pub id: SmolStr,
     /// The rule's name.
     pub name: SmolStr,
-    /// The policy it belongs to, where the event says so.
+    /// The id of the policy it belongs to, where the event says so.
     pub policy: Option<SmolStr>,
+    /// That policy's name, likewise.
+    pub policy_name: Option<SmolStr>,
 }
 
 /// What a change event changed.
@@ -34,6 +36,23 @@ pub struct Change {
     pub target_id: SmolStr,
     /// The name of the first target.
     pub target_name: SmolStr,
+    /// The policy that a changed rule belongs to.
+    pub policy: Option<SmolStr>,
+    /// Whom a membership change is about.
+    pub person: Option<Person>,
+    /// `changeDetails.to` of the first target as JSON, where it is one and not over the limit: what holds from now on.
+    pub to: Option<SmolStr>,
+}
+
+/// What an event says of the request beyond device and credential: what rules can ask for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Context {
+    /// The network zone that Okta matched, by name.
+    pub zone: Option<SmolStr>,
+    /// Okta's risk level.
+    pub risk: Option<Risk>,
+    /// The session (`externalSessionId`), once there is one.
+    pub session: Option<SmolStr>,
 }
 
 /// One record of a sign-in log, decoded and classified.
@@ -77,6 +96,8 @@ pub struct AuthEvent {
     pub platform: Platform,
     /// The device's signals, where the event has a device.
     pub device: Option<Box<DeviceSignals>>,
+    /// What else rules can ask for.
+    pub context: Context,
     /// What changed, on change events.
     pub change: Option<Box<Change>>,
 }

@@ -57,6 +57,33 @@ vocabulary! {
     }
 }
 
+vocabulary! {
+    /// How one check came out.
+    CheckVerdict {
+        /// The device meets it.
+        Pass => "pass",
+        /// The device does not meet it.
+        Fail => "fail",
+        /// The evidence does not say.
+        Unknown => "unknown",
+    }
+}
+
+/// One requirement of a policy beside what the device said.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// Which.
+    pub check: PostureCheck,
+    /// What of it, for example `minimum`.
+    pub detail: SmolStr,
+    /// What the policy asks for; empty where no policy is known.
+    pub required: SmolStr,
+    /// What the device said; `None` where it said nothing.
+    pub actual: Option<SmolStr>,
+    /// How it came out.
+    pub result: CheckVerdict,
+}
+
 /// The device block of an event as sent: every member may be absent, and absent is unknown, never false.
 ///
 /// Source: the fact sheet's section 4.2 (`device`) and 6.1 (`target[type=UDDevice].detailEntry`).

@@ -195,6 +195,18 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// Okta's risk level of a request.
+    Risk {
+        /// Low.
+        Low => "low",
+        /// Medium.
+        Medium => "medium",
+        /// High.
+        High => "high",
+    }
+}
+
+vocabulary! {
     /// The operating system of the device, normalised from Okta's several spellings.
     Platform {
         /// macOS (`OSX`, `MACOS`).

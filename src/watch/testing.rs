@@ -3,7 +3,8 @@
 use smol_str::SmolStr;
 
 use crate::event::{
-    App, AuthEvent, Credential, EventId, Flow, Kind, Org, Outcome, Person, Platform, PolicyRule, Reason, Timestamp,
+    App, AuthEvent, Context, Credential, EventId, Flow, Kind, Org, Outcome, Person, Platform, PolicyRule, Reason,
+    Timestamp,
 };
 
 /// An event that is part of no sign-in.
@@ -27,6 +28,7 @@ pub(super) fn event(uuid: &str, published: i64) -> AuthEvent {
         rule: None,
         platform: Platform::Unknown,
         device: None,
+        context: Context::default(),
         change: None,
     }
 }
@@ -50,7 +52,8 @@ pub(super) fn sign_in(person: u32, published: i64, refused: bool) -> AuthEvent {
         event.kind = Kind::PolicyEvaluation;
         event.outcome = Outcome::Deny;
         event.reason = Reason::PolicyDenied;
-        event.rule = Some(PolicyRule { id: "rul1".into(), name: "Catch-all Rule".into(), policy: None });
+        event.rule =
+            Some(PolicyRule { id: "rul1".into(), name: "Catch-all Rule".into(), policy: None, policy_name: None });
     } else {
         event.event_type = "user.authentication.verify".into();
         event.kind = Kind::Verification;

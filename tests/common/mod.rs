@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use authwatch::action::Action;
 use authwatch::event::{
-    App, AuthEvent, Credential, EventId, Flow as FlowId, Kind, Org as OrgName, Outcome, Person, Platform, PolicyRule,
-    Reason, SourceName, Timestamp,
+    App, AuthEvent, Context, Credential, EventId, Flow as FlowId, Kind, Org as OrgName, Outcome, Person, Platform,
+    PolicyRule, Reason, SourceName, Timestamp,
 };
 use authwatch::input::{Cohort, CoreConfig, Input, OrgConfig};
 use authwatch::sim::plan::{Flow, FlowResult, Method, Plan};
@@ -19,6 +19,7 @@ pub(crate) fn config(org: &Org) -> CoreConfig {
     let cohort = |cohort: sim::Cohort| Cohort {
         name: cohort.as_str().to_owned(),
         users: org.members(cohort).map(Person::new).collect(),
+        groups: BTreeSet::new(),
     };
     let sources: BTreeSet<SourceName> = [source()].into();
     let org = OrgConfig { sources, cohorts: sim::Cohort::ALL.map(cohort).into(), break_glass: BTreeSet::new() };
@@ -103,9 +104,11 @@ fn event(org: &Org, flow: &Flow) -> AuthEvent {
             id: format!("rul{}", flow.app).into(),
             name: "Catch-all Rule".into(),
             policy: Some(app.name.into()),
+            policy_name: None,
         }),
         platform,
         device: None,
+        context: Context::default(),
         change: None,
     }
 }

@@ -154,7 +154,11 @@ impl Place {
 fn newest(inputs: &[Input], most: Timestamp) -> Option<Timestamp> {
     let published = inputs.iter().filter_map(|input| match input {
         Input::Event { event, .. } => event.published,
-        Input::Configure(_) | Input::Reject { .. } | Input::Progress { .. } => None,
+        Input::Configure(_)
+        | Input::Reject { .. }
+        | Input::Progress { .. }
+        | Input::Policies { .. }
+        | Input::Members { .. } => None,
     });
     published.filter(|published| *published <= most).max()
 }
