@@ -316,7 +316,11 @@ impl Running {
 fn uuids(batch: &Batch) -> Vec<String> {
     let events = batch.inputs.iter().filter_map(|input| match input {
         Input::Event { event, .. } => Some(event.uuid.to_string()),
-        Input::Configure(_) | Input::Reject { .. } | Input::Progress { .. } => None,
+        Input::Configure(_)
+        | Input::Reject { .. }
+        | Input::Progress { .. }
+        | Input::Policies { .. }
+        | Input::Members { .. } => None,
     });
     events.collect()
 }
