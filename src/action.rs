@@ -138,4 +138,6 @@ pub struct Evidence {
     pub top_cohorts: Vec<(String, u64)>,
     /// The OS versions most hit, with people.
     pub top_os_versions: Vec<(String, u64)>,
+    /// The checks that the refusals failed, with people; `unattributed` where the evidence names none.
+    pub top_checks: Vec<(String, u64)>,
 }

@@ -5,11 +5,12 @@
 //! flow that a policy ends with DENY is a denial. A policy's ALLOW and an app reached are weak: they decide only where
 //! nothing else does. Which event is terminal: the fact sheet's section 5.2 (flow ratio).
 
+mod ended;
 mod signal;
 mod table;
 
-pub use signal::{Signal, Step};
-pub use table::{Attempts, Closed, Decision, Standing};
+pub use signal::{Circumstances, Signal, Step, Trace};
+pub use table::{Attempts, Closed, Decision, Known, Outside, Standing};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,33 @@ impl Verdict {
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
             Self::PhishDeclined => "phish_declined",
+        }
+    }
+}
+
+/// How a person came to be asked, as far as the flow's events show.
+///
+/// Okta lets a person with a session into further apps without a credential, or asks for one again where an app
+/// demands it (the fact sheet's section 5.2). Each is an attempt of its own; they are counted apart, and only those with
+/// a credential have a duration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// A session began.
+    SignIn,
+    /// A credential was used and no session began: there was one.
+    Reauthentication,
+    /// Neither: a policy was evaluated for a person with a session.
+    Session,
+}
+
+impl Entry {
+    /// The word in JSON and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Reauthentication => "reauthentication",
+            Self::Session => "session",
         }
     }
 }

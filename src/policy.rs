@@ -8,17 +8,19 @@
 //! Pure: no clock, no I/O.
 
 mod groups;
+mod ledger;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::event::{
     App, Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
-    Timestamp,
+    Timestamp, vocabulary,
 };
 use crate::input::Policies;
 
 pub use groups::Groups;
+pub use ledger::{Held, Ledger};
 
 /// What is asked about one sign-in.
 #[derive(Clone, Debug)]
@@ -47,50 +49,50 @@ pub struct Query<'a> {
     pub phishing_resistant: Option<bool>,
 }
 
-/// Whether the rule that we find is the one that Okta named.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Agreement {
-    /// It is.
-    Agree,
-    /// It is another one: our policies or our reading of them are wrong.
-    Disagree,
-    /// A condition that the event does not decide stands in the way.
-    Undecided,
-    /// No policy is known, or no rule was named.
-    None,
+vocabulary! {
+    /// Whether the rule that we find is the one that Okta named.
+    Agreement {
+        /// It is.
+        Agree => "agree",
+        /// It is another one: our policies or our reading of them are wrong.
+        Disagree => "disagree",
+        /// A condition that the event does not decide stands in the way.
+        Undecided => "undecided",
+        /// No policy is known, or no rule was named.
+        None => "none",
+    }
 }
 
-/// How a grant stands to the checks that were asked for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AssuranceResult {
-    /// Every check passes.
-    Met,
-    /// At least one fails.
-    Failed,
-    /// None fails, and at least one cannot be told.
-    Unknown,
-    /// The rule asks nothing of the device.
-    NotAsked,
+vocabulary! {
+    /// How a grant stands to the checks that were asked for.
+    AssuranceResult {
+        /// Every check passes.
+        Met => "met",
+        /// At least one fails.
+        Failed => "failed",
+        /// None fails, and at least one cannot be told.
+        Unknown => "unknown",
+        /// The rule asks nothing of the device.
+        NotAsked => "not_asked",
+    }
 }
 
-/// Why a grant should not be, or is at the edge.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loose {
-    /// Let in by the catch-all where a rule above it asks for a healthy device.
-    CatchAll,
-    /// Let in although a check fails.
-    FailingCheck,
-    /// Let in with a failing check because a grace period runs.
-    GracePeriod,
-    /// Let in from an unmanaged device where a gated rule exists.
-    Unmanaged,
-    /// Let in from an unregistered device, or none, where a gated rule exists.
-    Unregistered,
-    /// Let in by a phishable authenticator where a rule demands a resistant one.
-    Phishable,
+vocabulary! {
+    /// Why a grant should not be, or is at the edge.
+    Loose {
+        /// Let in by the catch-all where a rule above it asks for a healthy device.
+        CatchAll => "catch_all",
+        /// Let in although a check fails.
+        FailingCheck => "failing_check",
+        /// Let in with a failing check because a grace period runs.
+        GracePeriod => "grace_period",
+        /// Let in from an unmanaged device where a gated rule exists.
+        Unmanaged => "unmanaged",
+        /// Let in from an unregistered device, or none, where a gated rule exists.
+        Unregistered => "unregistered",
+        /// Let in by a phishable authenticator where a rule demands a resistant one.
+        Phishable => "phishable",
+    }
 }
 
 /// What is to be said of one sign-in.
@@ -138,6 +140,17 @@ impl Evaluation {
     pub fn unknown(&self) -> Vec<PostureCheck> {
         let failing = self.failing();
         self.with(CheckVerdict::Unknown).into_iter().filter(|check| !failing.contains(check)).collect()
+    }
+
+    /// What a refusal counts under: every failing check; where none is known, that the flow had no device, or that the
+    /// evidence names no check. Nothing where a rule refused by itself, for a network or a risk.
+    pub fn culprits(&self) -> Vec<PostureCheck> {
+        let failing = self.failing();
+        if !failing.is_empty() || matches!(self.reason, Some(Reason::NetworkZone | Reason::Risk)) {
+            return failing;
+        }
+        let without_device = self.checks.iter().any(|check| check.check == PostureCheck::NoDeviceContext);
+        vec![if without_device { PostureCheck::NoDeviceContext } else { PostureCheck::Unattributed }]
     }
 
     fn with(&self, result: CheckVerdict) -> Vec<PostureCheck> {

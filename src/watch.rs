@@ -10,6 +10,7 @@ mod counts;
 mod dedupe;
 mod digest;
 mod org;
+mod posture;
 mod series;
 #[cfg(test)]
 mod testing;
@@ -22,6 +23,7 @@ use thiserror::Error;
 
 pub use counts::{Counts, Limit, Meaning};
 pub use digest::Digest;
+pub use posture::{Answer, PostureCounts};
 pub use series::Series;
 pub use view::{OrgView, SeriesView};
 
@@ -31,7 +33,7 @@ use crate::input::{CoreConfig, Input, OrgConfig};
 use org::{OrgWatch, Setting};
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
-const SNAPSHOT_VERSION: u32 = 1;
+const SNAPSHOT_VERSION: u32 = 2;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -100,7 +102,16 @@ impl Watch {
                     org.progress(source, *now, *caught_up, setting, &mut out);
                 }
             }
-            Input::Policies { .. } | Input::Members { .. } => {}
+            Input::Policies { org, since, origin, policies } => {
+                if let Some((org, setting)) = named(&mut self.orgs, &self.config, org) {
+                    org.policies(*since, *origin, policies, setting);
+                }
+            }
+            Input::Members { org, group, people } => {
+                if let Some((org, _)) = named(&mut self.orgs, &self.config, org) {
+                    org.members(group, people);
+                }
+            }
         }
         self.enqueue(out);
     }
@@ -184,6 +195,15 @@ fn org_of<'a>(
         Some(org) => org,
         None => config.orgs.iter().find(|(_, org)| org.sources.contains(source)).map(|(name, _)| name)?,
     };
+    named(orgs, config, name)
+}
+
+/// The org of that name, where it is configured.
+fn named<'a>(
+    orgs: &'a mut BTreeMap<Org, OrgWatch>,
+    config: &'a CoreConfig,
+    name: &Org,
+) -> Option<(&'a mut OrgWatch, Setting<'a>)> {
     let setting = Setting { core: config, org: config.orgs.get(name)? };
     Some((orgs.get_mut(name)?, setting))
 }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::event::{SourceName, Span, Timestamp};
 use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
-use crate::watch::{OrgView, SeriesView, Watch};
+use crate::watch::{OrgView, PostureCounts, SeriesView, Watch};
 use crate::web::{SeriesRow, SourceStatus, View};
 
 /// Gauges of series are refreshed at most this often; counters at every commit.
@@ -113,7 +113,10 @@ impl Publisher {
         self.count(Metric::Late, &[name], counts.late);
         self.count(Metric::Undated, &[name], counts.undated);
         counts.rejected.iter().for_each(|(reason, n)| self.count(Metric::Rejected, &[name, reason.as_str()], *n));
-        counts.attempts.iter().for_each(|(verdict, n)| self.count(Metric::Attempts, &[name, verdict.as_str()], *n));
+        for ((verdict, entry), n) in &counts.attempts {
+            self.count(Metric::Attempts, &[name, verdict.as_str(), entry.as_str()], *n);
+        }
+        self.postures_of(name, org.postures());
         counts.steps.iter().for_each(|(step, n)| self.count(Metric::IncidentSteps, &[name, step.as_str()], *n));
         counts.limits.iter().for_each(|(limit, n)| self.count(Metric::LimitReached, &[name, limit.as_str()], *n));
         let (mut open, mut people) = (0, 0);
@@ -123,6 +126,26 @@ impl Publisher {
         }
         self.set(Metric::IncidentsOpen, &[name], f64::from(open));
         self.set(Metric::IncidentPeople, &[name], people as f64);
+    }
+
+    fn postures_of(&mut self, org: &str, counts: &PostureCounts) {
+        for ((check, source, platform, cohort), n) in &counts.checks {
+            let labels = [org, check.as_str(), source.as_str(), platform.as_str(), cohort];
+            self.count(Metric::DeniedChecks, &labels, *n);
+        }
+        for ((reason, source), n) in &counts.reasons {
+            self.count(Metric::DeniedReasons, &[org, reason.as_str(), source.as_str()], *n);
+        }
+        for (result, n) in &counts.agreement {
+            self.count(Metric::PolicyAgreement, &[org, result.as_str()], *n);
+        }
+        for ((app, cohort, assurance), n) in &counts.grants {
+            self.count(Metric::Grants, &[org, app, cohort, assurance.as_str()], *n);
+        }
+        for ((app, cohort, why), n) in &counts.loose {
+            self.count(Metric::LooseGrants, &[org, app, cohort, why.as_str()], *n);
+        }
+        self.count(Metric::PolicyWaitedInVain, &[org], counts.waited_in_vain);
     }
 
     fn gauges_of(&mut self, org: &OrgView<'_>, now: Timestamp) {

@@ -72,7 +72,7 @@ impl Report {
             report.duplicates += counts.duplicates;
             report.late += counts.late;
             counts.rejected.iter().for_each(|(reason, n)| *report.rejected.entry(*reason).or_default() += n);
-            counts.attempts.iter().for_each(|(verdict, n)| *report.attempts.entry(*verdict).or_default() += n);
+            counts.attempts.iter().for_each(|((verdict, _), n)| *report.attempts.entry(*verdict).or_default() += n);
             counts.events.iter().for_each(|(meaning, n)| *by_meaning.entry(*meaning).or_default() += n);
             report.incidents.extend(org.incidents());
         }

@@ -1,11 +1,14 @@
 //! What one event says about the attempt it belongs to.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::Verdict;
 use crate::event::{
-    App, AuthEvent, Credential, EventId, Flow, Kind, Outcome, Person, Platform, PolicyRule, Reason, Timestamp,
+    App, AuthEvent, Credential, DeviceSignals, EventId, Flow, Kind, Outcome, Person, Platform, PolicyRule, Reason,
+    Risk, Timestamp,
 };
 
 /// An event's part in its attempt.
@@ -21,6 +24,27 @@ pub enum Signal {
     Granted,
     /// Decides.
     Terminal(Verdict),
+}
+
+/// What an event shows of how its attempt came about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Trace {
+    /// Nothing.
+    None,
+    /// A credential was used.
+    Credential,
+    /// A session began.
+    SessionStart,
+}
+
+impl Trace {
+    fn of(event: &AuthEvent) -> Self {
+        match event.kind {
+            Kind::Session if event.event_type == "user.session.start" => Self::SessionStart,
+            Kind::Authentication | Kind::Verification => Self::Credential,
+            _ => Self::None,
+        }
+    }
 }
 
 impl Signal {
@@ -105,16 +129,39 @@ pub struct Step {
     pub person: Option<Person>,
     /// The flow.
     pub flow: Flow,
+    /// How the attempt came about.
+    pub trace: Trace,
     /// With what.
     pub credential: Credential,
+    /// Whether that was phishing-resistant; `None` where nothing says so.
+    pub phishing_resistant: Option<bool>,
+    /// Why not.
+    pub reason: Reason,
     /// On what.
     pub platform: Platform,
-    /// The device's OS version as sent.
-    pub os_version: Option<SmolStr>,
+    /// The device's signals.
+    pub device: Option<Arc<DeviceSignals>>,
     /// Into what.
     pub app: Option<App>,
     /// The rule that the evaluation named.
     pub rule: Option<PolicyRule>,
+    /// The network zone and the risk, where a policy was evaluated.
+    pub circumstances: Option<Box<Circumstances>>,
+}
+
+/// What a policy was evaluated upon besides person and device.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Circumstances {
+    /// The event's `uuid`, so that a person finds it.
+    pub uuid: SmolStr,
+    /// Whether this is an app's own word (`deny_access`), which repeats what an evaluation said.
+    pub repeats: bool,
+    /// Whether the policy let it pass.
+    pub granted: bool,
+    /// The network zone that Okta matched, by name.
+    pub zone: Option<SmolStr>,
+    /// Okta's risk level.
+    pub risk: Option<Risk>,
 }
 
 impl Step {
@@ -127,11 +174,29 @@ impl Step {
             signal,
             person: event.person.clone(),
             flow: event.flow.clone()?,
+            trace: Trace::of(event),
             credential: event.credential,
+            phishing_resistant: event.phishing_resistant,
+            reason: event.reason,
             platform: event.platform,
-            os_version: event.device.as_ref().and_then(|device| device.os_version.clone()),
+            device: event.device.as_deref().map(|device| Arc::new(device.clone())),
             app: event.app.clone(),
             rule: event.rule.clone(),
+            circumstances: is_evaluation(event).then(|| {
+                Box::new(Circumstances {
+                    uuid: event.uuid.clone(),
+                    repeats: event.kind == Kind::AccessDenied,
+                    granted: event.outcome != Outcome::Deny,
+                    zone: event.context.zone.clone(),
+                    risk: event.context.risk,
+                })
+            }),
         })
     }
+}
+
+/// Whether a policy answered: these are compared with the policies in force.
+fn is_evaluation(event: &AuthEvent) -> bool {
+    matches!(event.kind, Kind::PolicyEvaluation | Kind::AccessDenied)
+        && matches!(event.outcome, Outcome::Allow | Outcome::Success | Outcome::Deny)
 }

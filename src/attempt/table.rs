@@ -1,17 +1,22 @@
 //! The attempts that are under way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Signal, Step, Verdict};
-use crate::event::{App, Credential, EventId, Flow, Person, Platform, PolicyRule, Span, Timestamp};
+use super::ended::Ended;
+use super::{Entry, Signal, Step, Trace, Verdict};
+use crate::event::{
+    App, Credential, DeviceSignals, EventId, Flow, Person, Platform, PolicyRule, Reason, Span, Timestamp,
+};
+use crate::policy::Evaluation;
 
 /// An attempt closes this long after its last event (design, section 2).
 const QUIET: Span = Span::minutes(10);
 
-type Key = (Option<Person>, Flow);
+pub(super) type Key = (Option<Person>, Flow);
 
 /// A verdict as it stands, with what it was about: what a window counts, and can take back exactly.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -22,18 +27,54 @@ pub struct Standing {
     pub at: Timestamp,
     /// The attempt's first event.
     pub began: Timestamp,
+    /// How it came about, as far as the events show.
+    pub entry: Entry,
     /// Who.
     pub person: Option<Person>,
-    /// The credential last used.
+    /// The person's cohort when the attempt began: it is counted, and taken back, there.
+    pub cohort: Option<SmolStr>,
+    /// The credential last used: the one that decided.
     pub credential: Credential,
+    /// Whether any credential of the attempt was phishing-resistant; `None` where nothing says so.
+    pub phishing_resistant: Option<bool>,
+    /// Why not, by the event that decided.
+    pub reason: Reason,
     /// The platform, from whichever event knew it.
     pub platform: Platform,
-    /// The device's OS version, likewise.
-    pub os_version: Option<SmolStr>,
+    /// What the device said, likewise.
+    pub device: Option<Arc<DeviceSignals>>,
     /// The app last asked for.
     pub app: Option<App>,
     /// The rule named by the event that decided, else the last one named.
     pub rule: Option<PolicyRule>,
+    /// What the policies in force say of a refusal.
+    pub posture: Option<Arc<Evaluation>>,
+}
+
+/// What the attempts ask about a step, at the moment that it is folded.
+pub trait Outside {
+    /// The cohort of the person, asked when an attempt begins.
+    fn cohort(&self, step: &Step) -> Option<SmolStr>;
+
+    /// What the policies in force say of a policy's answer. `None` where there is nothing to say, or not yet.
+    fn evaluate(&mut self, step: &Step, known: &Known<'_>) -> Option<Arc<Evaluation>>;
+}
+
+/// What the whole flow showed up to a policy's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The device.
+    pub device: Option<&'a Arc<DeviceSignals>>,
+    /// Its platform.
+    pub platform: Platform,
+    /// Whether any credential was phishing-resistant.
+    pub phishing_resistant: Option<bool>,
+    /// The app last asked for.
+    pub app: Option<&'a App>,
+    /// The person's cohort.
+    pub cohort: Option<&'a SmolStr>,
+    /// Whether the attempt was refused before.
+    pub denied: bool,
 }
 
 /// What a step did to its attempt's standing.
@@ -50,6 +91,8 @@ pub struct Decision {
 pub struct Closed {
     /// Its final verdict; `None` where no event ever asked for or decided anything.
     pub verdict: Option<Verdict>,
+    /// How it came about.
+    pub entry: Entry,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -61,11 +104,16 @@ struct Open {
     decided: Option<(Timestamp, EventId, Verdict)>,
     granted: Option<(Timestamp, EventId)>,
     challenged: bool,
+    cohort: Option<SmolStr>,
+    entry: Entry,
     credential: Credential,
+    phishing_resistant: Option<bool>,
+    reason: Reason,
     platform: Platform,
-    os_version: Option<SmolStr>,
+    device: Option<Arc<DeviceSignals>>,
     app: Option<App>,
     rule: Option<PolicyRule>,
+    posture: Option<Arc<Evaluation>>,
     standing: Option<Standing>,
 }
 
@@ -77,12 +125,14 @@ pub struct Attempts {
     /// Every attempt, under a time at which it was last heard of; it is filed anew only when it comes up, since nearly
     /// every event moves that time.
     by_last: BTreeSet<(Timestamp, Key)>,
+    /// Attempts that came to rest not long ago: an `ABANDONED` that is written late is theirs.
+    ended: Ended,
 }
 
 impl Attempts {
     /// An empty table.
     pub fn new(capacity: u32) -> Self {
-        Self { capacity: capacity as usize, open: BTreeMap::new(), by_last: BTreeSet::new() }
+        Self { capacity: capacity as usize, open: BTreeMap::new(), by_last: BTreeSet::new(), ended: Ended::default() }
     }
 
     /// Changes the capacity.
@@ -101,11 +151,11 @@ impl Attempts {
     }
 
     /// Folds a step. Attempts that its arrival closes go to `closed`; the decision says what changed in its own.
-    pub fn fold(&mut self, step: &Step, closed: &mut Vec<Closed>) -> Option<Decision> {
+    pub fn fold(&mut self, step: &Step, outside: &mut dyn Outside, closed: &mut Vec<Closed>) -> Option<Decision> {
         let key = (step.person.clone(), step.flow.clone());
         if let Some(open) = self.open.get_mut(&key) {
             if step.published < open.last + QUIET {
-                return open.fold(step);
+                return open.fold(step, outside);
             }
             self.by_last.remove(&(open.filed, key.clone()));
             self.close(&key, closed);
@@ -113,8 +163,15 @@ impl Attempts {
         if step.signal == Signal::Touch {
             return None;
         }
-        let mut open = Open::new(step);
-        let decision = open.fold(step);
+        if step.signal == Signal::Terminal(Verdict::Abandoned)
+            && let Some(before) = self.ended.abandoned(&key)
+        {
+            closed
+                .extend(before.is_none().then_some(Closed { verdict: Some(Verdict::Abandoned), entry: Entry::SignIn }));
+            return None;
+        }
+        let mut open = Open::new(step, outside.cohort(step));
+        let decision = open.fold(step, outside);
         self.by_last.insert((open.filed, key.clone()));
         self.open.insert(key, open);
         decision
@@ -132,8 +189,19 @@ impl Attempts {
         }
     }
 
+    /// Gives an attempt that is still under way the posture that was not known when it was decided.
+    pub fn explain(&mut self, person: Option<&Person>, flow: &Flow, posture: &Arc<Evaluation>) {
+        if let Some(open) = self.open.get_mut(&(person.cloned(), flow.clone())) {
+            open.posture = Some(posture.clone());
+            if let Some(standing) = &mut open.standing {
+                standing.posture = Some(posture.clone());
+            }
+        }
+    }
+
     /// Closes every attempt that has been quiet for ten minutes at `now`.
     pub fn close_quiet(&mut self, now: Timestamp, closed: &mut Vec<Closed>) {
+        self.ended.expire(now);
         while let Some(key) = self.take_quiet(now - QUIET) {
             self.close(&key, closed);
         }
@@ -154,6 +222,7 @@ impl Attempts {
                 self.by_last.remove(&(open.filed, key));
             }
         }
+        self.ended.forget(person);
     }
 
     /// Takes the attempt that has been quiet longest out of the order, where it was not heard of after `since`.
@@ -175,13 +244,15 @@ impl Attempts {
     fn close(&mut self, key: &Key, closed: &mut Vec<Closed>) {
         if let Some(open) = self.open.remove(key) {
             let verdict = open.standing.map(|standing| standing.verdict);
-            closed.push(Closed { verdict: verdict.or(open.challenged.then_some(Verdict::Abandoned)) });
+            let verdict = verdict.or(open.challenged.then_some(Verdict::Abandoned));
+            self.ended.note(key, open.last, verdict, self.capacity);
+            closed.push(Closed { verdict, entry: open.entry });
         }
     }
 }
 
 impl Open {
-    fn new(step: &Step) -> Self {
+    fn new(step: &Step, cohort: Option<SmolStr>) -> Self {
         Self {
             began: step.published,
             last: step.published,
@@ -189,26 +260,46 @@ impl Open {
             decided: None,
             granted: None,
             challenged: false,
+            cohort,
+            entry: Entry::Session,
             credential: Credential::None,
+            phishing_resistant: None,
+            reason: Reason::None,
             platform: Platform::Unknown,
-            os_version: None,
+            device: None,
             app: None,
             rule: None,
+            posture: None,
             standing: None,
         }
     }
 
-    fn fold(&mut self, step: &Step) -> Option<Decision> {
+    fn fold(&mut self, step: &Step, outside: &mut dyn Outside) -> Option<Decision> {
         let is_newest = step.published >= self.last;
         self.began = self.began.min(step.published);
         self.last = self.last.max(step.published);
         if step.credential != Credential::None && (is_newest || self.credential == Credential::None) {
             self.credential = step.credential;
         }
-        if self.platform == Platform::Unknown || step.os_version.is_some() {
+        if self.platform == Platform::Unknown || step.device.is_some() {
             self.platform = if step.platform == Platform::Unknown { self.platform } else { step.platform };
         }
-        self.os_version = step.os_version.clone().or(self.os_version.take());
+        match (&self.device, &step.device) {
+            (None, Some(device)) => self.device = Some(device.clone()),
+            // An event that says less of the device takes nothing from what is known of it.
+            (Some(known), Some(device)) if known != device => {
+                self.device = Some(Arc::new(if is_newest { device.or(known) } else { known.or(device) }));
+            }
+            (_, None) | (Some(_), Some(_)) => {}
+        }
+        if step.phishing_resistant.is_some() && self.phishing_resistant != Some(true) {
+            self.phishing_resistant = step.phishing_resistant;
+        }
+        self.entry = match (step.trace, self.entry) {
+            (Trace::SessionStart, _) => Entry::SignIn,
+            (Trace::Credential, Entry::Session) => Entry::Reauthentication,
+            (Trace::Credential | Trace::None, entry) => entry,
+        };
         if step.app.is_some() && (is_newest || self.app.is_none()) {
             self.app.clone_from(&step.app);
         }
@@ -224,12 +315,24 @@ impl Open {
             Signal::Terminal(verdict) => {
                 if self.decided.is_none_or(|(at, id, _)| stamp > (at, id)) {
                     self.decided = Some((stamp.0, stamp.1, verdict));
+                    self.reason = step.reason;
                     names_rule = true;
                 }
             }
         }
         if names_rule && step.rule.is_some() {
             self.rule.clone_from(&step.rule);
+        }
+        if step.circumstances.is_some() {
+            let known = Known {
+                device: self.device.as_ref(),
+                platform: self.platform,
+                phishing_resistant: self.phishing_resistant,
+                app: self.app.as_ref(),
+                cohort: self.cohort.as_ref(),
+                denied: self.standing.as_ref().is_some_and(|standing| standing.verdict == Verdict::Denied),
+            };
+            self.posture = outside.evaluate(step, &known).or(self.posture.take());
         }
         self.restate(step)
     }
@@ -244,12 +347,17 @@ impl Open {
             verdict,
             at,
             began: self.began,
+            entry: self.entry,
             person: step.person.clone(),
+            cohort: self.cohort.clone(),
             credential: self.credential,
+            phishing_resistant: self.phishing_resistant,
+            reason: self.reason,
             platform: self.platform,
-            os_version: self.os_version.clone(),
+            device: self.device.clone(),
             app: self.app.clone(),
             rule: self.rule.clone(),
+            posture: self.posture.clone().filter(|_| verdict == Verdict::Denied),
         };
         if self.standing.as_ref() == Some(&after) {
             return None;
@@ -271,12 +379,37 @@ mod tests {
             signal,
             person: Some(Person::new("00u1")),
             flow: Flow::new("flow"),
+            trace: Trace::None,
             credential: Credential::None,
+            phishing_resistant: None,
+            reason: Reason::None,
             platform: Platform::Unknown,
-            os_version: None,
+            device: None,
             app: None,
             rule: None,
+            circumstances: None,
         }
+    }
+
+    fn fold(attempts: &mut Attempts, step: &Step, closed: &mut Vec<Closed>) -> Option<Decision> {
+        attempts.fold(step, &mut Nothing, closed)
+    }
+
+    /// An outside that knows nothing.
+    struct Nothing;
+
+    impl Outside for Nothing {
+        fn cohort(&self, _: &Step) -> Option<SmolStr> {
+            None
+        }
+
+        fn evaluate(&mut self, _: &Step, _: &Known<'_>) -> Option<Arc<Evaluation>> {
+            None
+        }
+    }
+
+    fn ended(verdict: Option<Verdict>) -> Closed {
+        Closed { verdict, entry: Entry::Session }
     }
 
     #[track_caller]
@@ -284,10 +417,10 @@ mod tests {
         let mut forward = Attempts::new(10);
         let mut closed = Vec::new();
         for (at, signal) in signals {
-            forward.fold(&step(*at, *signal), &mut closed);
+            fold(&mut forward, &step(*at, *signal), &mut closed);
         }
         forward.close_all(&mut closed);
-        assert_eq!(closed, [Closed { verdict: expect }], "{signals:?}");
+        assert_eq!(closed, [ended(expect)], "{signals:?}");
     }
 
     #[test]
@@ -314,14 +447,14 @@ mod tests {
     fn ten_quiet_minutes_end_an_attempt_and_a_touch_begins_none() {
         let mut attempts = Attempts::new(10);
         let mut closed = Vec::new();
-        assert_eq!(attempts.fold(&step(0, Signal::Touch), &mut closed), None);
+        assert_eq!(fold(&mut attempts, &step(0, Signal::Touch), &mut closed), None);
         assert!(attempts.is_empty());
-        attempts.fold(&step(0, Signal::Terminal(Denied)), &mut closed);
-        attempts.fold(&step(599, Signal::Touch), &mut closed);
+        fold(&mut attempts, &step(0, Signal::Terminal(Denied)), &mut closed);
+        fold(&mut attempts, &step(599, Signal::Touch), &mut closed);
         attempts.close_quiet(Timestamp(1_198_999), &mut closed);
         assert_eq!((attempts.len(), closed.len()), (1, 0));
-        attempts.fold(&step(1_199, Signal::Terminal(Success)), &mut closed);
-        assert_eq!(closed, [Closed { verdict: Some(Denied) }]);
+        fold(&mut attempts, &step(1_199, Signal::Terminal(Success)), &mut closed);
+        assert_eq!(closed, [ended(Some(Denied))]);
         assert_eq!(attempts.len(), 1);
     }
 
@@ -329,9 +462,9 @@ mod tests {
     fn a_changed_verdict_names_the_one_it_replaces() {
         let mut attempts = Attempts::new(10);
         let mut closed = Vec::new();
-        let first = attempts.fold(&step(1, Signal::Terminal(Denied)), &mut closed).expect("decided");
+        let first = fold(&mut attempts, &step(1, Signal::Terminal(Denied)), &mut closed).expect("decided");
         assert_eq!(first.before, None);
-        let second = attempts.fold(&step(2, Signal::Terminal(Success)), &mut closed).expect("decided");
+        let second = fold(&mut attempts, &step(2, Signal::Terminal(Success)), &mut closed).expect("decided");
         assert_eq!(second.before, first.after);
         assert_eq!(second.after.map(|standing| (standing.verdict, standing.at)), Some((Success, Timestamp(2_000))));
     }
@@ -341,22 +474,22 @@ mod tests {
         let mut attempts = Attempts::new(10);
         let mut closed = Vec::new();
         let of_flow = |flow: &str, at: i64, signal: Signal| Step { flow: Flow::new(flow), ..step(at, signal) };
-        attempts.fold(&of_flow("a", 0, Signal::Terminal(Denied)), &mut closed);
-        attempts.fold(&of_flow("b", 1, Signal::Terminal(Success)), &mut closed);
-        attempts.fold(&of_flow("a", 500, Signal::Touch), &mut closed);
-        attempts.fold(&of_flow("c", 502, Signal::Terminal(Failed)), &mut closed);
+        fold(&mut attempts, &of_flow("a", 0, Signal::Terminal(Denied)), &mut closed);
+        fold(&mut attempts, &of_flow("b", 1, Signal::Terminal(Success)), &mut closed);
+        fold(&mut attempts, &of_flow("a", 500, Signal::Touch), &mut closed);
+        fold(&mut attempts, &of_flow("c", 502, Signal::Terminal(Failed)), &mut closed);
         attempts.close_oldest(&mut closed);
-        assert_eq!(closed, [Closed { verdict: Some(Success) }]);
+        assert_eq!(closed, [ended(Some(Success))]);
         attempts.close_quiet(Timestamp(1_099_999), &mut closed);
         assert_eq!((attempts.len(), closed.len()), (2, 1));
         attempts.close_quiet(Timestamp(1_100_000), &mut closed);
-        assert_eq!(closed.last(), Some(&Closed { verdict: Some(Denied) }));
-        attempts.fold(&of_flow("c", 503, Signal::Touch), &mut closed);
+        assert_eq!(closed.last(), Some(&ended(Some(Denied))));
+        fold(&mut attempts, &of_flow("c", 503, Signal::Touch), &mut closed);
         attempts.forget(&Person::new("00u1"));
         assert!(attempts.is_empty() && attempts.by_last.is_empty());
-        attempts.fold(&of_flow("d", 600, Signal::Terminal(Denied)), &mut closed);
-        attempts.fold(&of_flow("d", 601, Signal::Touch), &mut closed);
-        attempts.fold(&of_flow("d", 1_300, Signal::Terminal(Success)), &mut closed);
+        fold(&mut attempts, &of_flow("d", 600, Signal::Terminal(Denied)), &mut closed);
+        fold(&mut attempts, &of_flow("d", 601, Signal::Touch), &mut closed);
+        fold(&mut attempts, &of_flow("d", 1_300, Signal::Terminal(Success)), &mut closed);
         assert_eq!((closed.len(), attempts.len(), attempts.by_last.len()), (3, 1, 1));
     }
 
@@ -367,10 +500,64 @@ mod tests {
         for n in 0..3 {
             let mut step = step(n, Signal::Challenge);
             step.flow = Flow::new(format!("flow-{n}"));
-            attempts.fold(&step, &mut closed);
+            fold(&mut attempts, &step, &mut closed);
         }
         assert!(attempts.is_full());
         attempts.close_oldest(&mut closed);
         assert_eq!((attempts.len(), closed.len(), attempts.is_full()), (2, 1, false));
+    }
+
+    #[test]
+    fn a_late_abandoned_joins_the_attempt_that_it_ends() {
+        let mut attempts = Attempts::new(10);
+        let mut closed = Vec::new();
+        let abandoned = Signal::Terminal(Abandoned);
+        fold(&mut attempts, &step(0, Signal::Progress), &mut closed);
+        attempts.close_quiet(Timestamp(700_000), &mut closed);
+        assert_eq!(closed, [ended(None)]);
+        assert_eq!(fold(&mut attempts, &step(1_800, abandoned), &mut closed), None);
+        assert_eq!(closed.last(), Some(&Closed { verdict: Some(Abandoned), entry: Entry::SignIn }));
+        assert_eq!(fold(&mut attempts, &step(1_801, abandoned), &mut closed), None);
+        assert_eq!((closed.len(), attempts.len()), (2, 0), "counted once");
+        attempts.close_quiet(Timestamp(9_000_000), &mut closed);
+        assert!(fold(&mut attempts, &step(9_001, abandoned), &mut closed).is_some(), "too long ago to be known");
+    }
+
+    #[test]
+    fn the_way_in_is_told_by_what_the_flow_holds() {
+        for (traces, expect) in [
+            (&[Trace::Credential, Trace::SessionStart, Trace::None][..], Entry::SignIn),
+            (&[Trace::SessionStart, Trace::Credential], Entry::SignIn),
+            (&[Trace::None, Trace::Credential], Entry::Reauthentication),
+            (&[Trace::None], Entry::Session),
+        ] {
+            let mut attempts = Attempts::new(10);
+            let mut closed = Vec::new();
+            for (at, trace) in (0..).zip(traces) {
+                fold(&mut attempts, &Step { trace: *trace, ..step(at, Signal::Granted) }, &mut closed);
+            }
+            attempts.close_all(&mut closed);
+            assert_eq!(closed, [Closed { verdict: Some(Success), entry: expect }], "{traces:?}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_knows_the_device_of_its_neighbours_and_whether_any_factor_resists_phishing() {
+        let mut attempts = Attempts::new(10);
+        let mut closed = Vec::new();
+        let device =
+            DeviceSignals { id: Some("guo1".into()), os_version: Some("14.5".into()), ..DeviceSignals::default() };
+        let partial = DeviceSignals { id: Some("guo1".into()), managed: Some(false), ..DeviceSignals::default() };
+        let with = |at, device: &DeviceSignals, resistant| Step {
+            device: Some(Arc::new(device.clone())),
+            phishing_resistant: resistant,
+            ..step(at, Signal::Progress)
+        };
+        fold(&mut attempts, &with(1, &device, Some(true)), &mut closed);
+        fold(&mut attempts, &with(2, &partial, Some(false)), &mut closed);
+        let denied = fold(&mut attempts, &step(3, Signal::Terminal(Denied)), &mut closed).and_then(|one| one.after);
+        let denied = denied.expect("decided");
+        let expect = DeviceSignals { managed: Some(false), ..device };
+        assert_eq!((denied.device.as_deref(), denied.phishing_resistant), (Some(&expect), Some(true)));
     }
 }

@@ -108,3 +108,25 @@ pub struct DeviceSignals {
     /// The integrators' signals as sent, usually JSON in a string.
     pub integrators: Option<SmolStr>,
 }
+
+impl DeviceSignals {
+    /// These signals, completed by `other` where they are silent, unless that is another device.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        if self.id.is_some() && other.id.is_some() && self.id != other.id {
+            return self.clone();
+        }
+        let text = |own: &Option<SmolStr>, other: &Option<SmolStr>| own.clone().or_else(|| other.clone());
+        Self {
+            id: text(&self.id, &other.id),
+            os_version: text(&self.os_version, &other.os_version),
+            managed: self.managed.or(other.managed),
+            registered: self.registered.or(other.registered),
+            jailbreak: self.jailbreak.or(other.jailbreak),
+            secure_hardware: self.secure_hardware.or(other.secure_hardware),
+            disk_encryption: text(&self.disk_encryption, &other.disk_encryption),
+            screen_lock: text(&self.screen_lock, &other.screen_lock),
+            integrators: text(&self.integrators, &other.integrators),
+        }
+    }
+}

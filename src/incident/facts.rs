@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::refusals::{Refusal, RefusalLog};
-use crate::event::{Platform, Timestamp};
+use crate::event::{Check, CheckVerdict, Platform, Timestamp};
 use crate::window::{Distinct, LastSeen, Merge as _, SeriesKey};
 
 /// People of one incident: exact for any org of up to this size.
@@ -20,6 +20,7 @@ pub(super) enum Dimension {
     Platform,
     Cohort,
     OsVersion,
+    Check,
 }
 
 /// Distinct values kept per dimension; a push cannot hit more apps than an org has rules for.
@@ -31,6 +32,8 @@ pub(super) struct Facts {
     people: People,
     last: Option<Timestamp>,
     by: BTreeMap<Dimension, BTreeMap<SmolStr, People>>,
+    /// Who failed which requirement with which value; and the value of those of whom it cannot be told.
+    checks: BTreeMap<Check, People>,
 }
 
 impl Facts {
@@ -54,6 +57,37 @@ impl Facts {
                 values.entry(value).or_default().insert(refusal.person);
             }
         }
+        self.explain(refusal);
+    }
+
+    /// Counts in why a refusal happened.
+    fn explain(&mut self, refusal: &Refusal) {
+        let Some(posture) = &refusal.posture else { return };
+        let words = self.by.entry(Dimension::Check).or_default();
+        for check in posture.culprits() {
+            words.entry(SmolStr::new_static(check.as_str())).or_default().insert(refusal.person);
+        }
+        for check in posture.checks.iter().filter(|check| check.result == CheckVerdict::Fail) {
+            if self.checks.contains_key(check) || self.checks.len() < VALUES {
+                self.checks.entry(check.clone()).or_default().insert(refusal.person);
+            }
+        }
+    }
+
+    /// The requirements that most people failed, each with what most of their devices said; at most `most`.
+    pub(super) fn failed(&self, most: usize) -> Vec<Check> {
+        let mut rows: Vec<(u64, &Check)> = self.checks.iter().map(|(check, people)| (people.count(), check)).collect();
+        rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        let mut failed: Vec<Check> = Vec::new();
+        for (_, row) in rows {
+            let is_listed = |other: &Check| {
+                (other.check, &other.detail, &other.required) == (row.check, &row.detail, &row.required)
+            };
+            if failed.len() < most && !failed.iter().any(is_listed) {
+                failed.push(row.clone());
+            }
+        }
+        failed
     }
 
     /// Distinct people.
@@ -86,6 +120,11 @@ impl Facts {
                 }
             }
         }
+        for (check, people) in &other.checks {
+            if self.checks.contains_key(check) || self.checks.len() < VALUES {
+                self.checks.entry(check.clone()).or_default().merge(people);
+            }
+        }
     }
 
     /// Whether at least half of `people` are among those counted; a sketch cannot say and is taken to hold them.
@@ -107,6 +146,7 @@ impl Facts {
     pub(super) fn forget(&mut self, person: u64) {
         self.people.forget(person);
         self.by.values_mut().flat_map(BTreeMap::values_mut).for_each(|people| people.forget(person));
+        self.checks.values_mut().for_each(|people| people.forget(person));
     }
 }
 
@@ -149,7 +189,16 @@ mod tests {
 
     fn refusal(at: i64, person: u64) -> Refusal {
         let (app, rule, cohort) = (Some("0oa1".into()), None, None);
-        Refusal { at: Timestamp(at), person, app, rule, platform: Platform::Macos, os_version: None, cohort }
+        Refusal {
+            at: Timestamp(at),
+            person,
+            app,
+            rule,
+            platform: Platform::Macos,
+            os_version: None,
+            cohort,
+            posture: None,
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ const PAGE_PEOPLE: u64 = 10;
 const KEPT: usize = 200;
 /// After this long a refused share is the usual one.
 const LONGEST_UNUSUAL: Span = Span::hours(24);
+/// Failing requirements listed in one incident.
+const CHECKS: usize = 8;
 /// Series listed as parts of one incident.
 const PARTS: usize = 64;
 
@@ -150,6 +152,11 @@ impl Incidents {
         for live in self.live.values_mut().filter(|live| live.state == State::Open) {
             live.count(refusal);
         }
+    }
+
+    /// It became known why a refusal that was counted happened.
+    pub fn explained(&mut self, refusal: &Refusal) {
+        self.refused(refusal);
     }
 
     /// A refusal was undone by a later success in its flow: a person with no other leaves the incidents.
@@ -383,7 +390,7 @@ impl Live {
             let level = match dimension {
                 Dimension::App => Some(crate::window::Level::App),
                 Dimension::Rule => Some(crate::window::Level::Rule),
-                Dimension::Platform | Dimension::Cohort | Dimension::OsVersion => None,
+                Dimension::Platform | Dimension::Cohort | Dimension::OsVersion | Dimension::Check => None,
             };
             let label = |value: &SmolStr| {
                 level.map_or(value.to_string(), |level| {
@@ -398,6 +405,8 @@ impl Live {
         view.evidence.top_platforms = named(Dimension::Platform);
         view.evidence.top_cohorts = named(Dimension::Cohort);
         view.evidence.top_os_versions = named(Dimension::OsVersion);
+        view.evidence.top_checks = named(Dimension::Check);
+        view.checks = self.facts.failed(CHECKS);
         view.title = narrative::title(view);
     }
 

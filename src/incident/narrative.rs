@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::action::{Incident, IncidentStep};
-use crate::event::Timestamp;
+use crate::event::{PostureCheck, Timestamp};
 
 /// One line for a list: how many, since when, where.
 pub(super) fn title(incident: &Incident) -> String {
@@ -48,7 +48,7 @@ pub(super) fn description(incident: &Incident, recovering: bool) -> String {
         evidence.score,
         evidence.threshold,
     );
-    let _ = writeln!(text, "Check: not attributed; the evidence names no device check.");
+    checks(&mut text, incident);
     let _ = writeln!(
         text,
         "First step: look at policy and rule changes shortly before {} UTC; a rule that no longer matches leaves people \
@@ -57,6 +57,23 @@ pub(super) fn description(incident: &Incident, recovering: bool) -> String {
     );
     let _ = write!(text, "Incident {} ({}), opened {} UTC.", incident.key, incident.rule, stamp(incident.opened_at));
     text
+}
+
+/// Which checks the devices failed: required beside actual.
+fn checks(text: &mut String, incident: &Incident) {
+    let top = &incident.evidence.top_checks;
+    if top.iter().all(|(check, _)| check == PostureCheck::Unattributed.as_str()) {
+        let _ = writeln!(text, "Check: not attributed; the evidence names no device check.");
+        return;
+    }
+    let list: Vec<String> = top.iter().map(|(check, people)| format!("{check} ({people})")).collect();
+    let _ = writeln!(text, "Checks that fail, with people: {}", list.join(", "));
+    for check in &incident.checks {
+        let what = if check.detail.is_empty() { String::new() } else { format!(" ({})", check.detail) };
+        let required = if check.required.is_empty() { "not known" } else { &check.required };
+        let actual = check.actual.as_deref().unwrap_or("not known");
+        let _ = writeln!(text, "  {}{what}: required {required}, most of them have {actual}", check.check);
+    }
 }
 
 /// What is said where an incident ends because it is another's.

@@ -1,11 +1,13 @@
 //! The refusals of the last four hours, with everything a ticket says about them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::event::{Platform, Timestamp};
+use crate::policy::Evaluation;
 use crate::window::{LastSeen, Level, SeriesKey};
 
 /// One refusal of a known person.
@@ -25,6 +27,8 @@ pub struct Refusal {
     pub os_version: Option<SmolStr>,
     /// The cohort.
     pub cohort: Option<SmolStr>,
+    /// What the policies in force say of it; `None` where nothing, or nothing yet.
+    pub posture: Option<Arc<Evaluation>>,
 }
 
 impl Refusal {
@@ -77,6 +81,15 @@ impl RefusalLog {
         }
     }
 
+    /// Gives a refusal the posture that was not known when it happened, and returns it.
+    pub fn explain(&mut self, person: u64, at: Timestamp, posture: &Arc<Evaluation>) -> Option<&Refusal> {
+        let first = self.entries.partition_point(|other| other.at < at);
+        let here = self.entries.iter_mut().skip(first).take_while(|other| other.at == at);
+        let refusal = here.into_iter().find(|other| other.person == person)?;
+        refusal.posture = Some(posture.clone());
+        Some(refusal)
+    }
+
     /// Refusals at or after `since`, oldest first.
     pub fn since(&self, since: Timestamp) -> impl Iterator<Item = &Refusal> {
         let first = self.entries.partition_point(|other| other.at < since);
@@ -119,6 +132,7 @@ mod tests {
             platform: Platform::Macos,
             os_version: None,
             cohort: Some("pilot".into()),
+            posture: None,
         }
     }
 

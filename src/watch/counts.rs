@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::action::IncidentStep;
-use crate::attempt::Verdict;
+use crate::attempt::{Entry, Verdict};
 use crate::event::{AuthEvent, Credential, Kind, Outcome, Reason, Reject};
 
 /// What an event counts under.
@@ -64,8 +64,8 @@ pub struct Counts {
     pub undated: u64,
     /// Records that became no event.
     pub rejected: BTreeMap<Reject, u64>,
-    /// Closed attempts.
-    pub attempts: BTreeMap<Verdict, u64>,
+    /// Closed attempts, by verdict and by how they came about.
+    pub attempts: BTreeMap<(Verdict, Entry), u64>,
     /// Incident steps that people were told.
     pub steps: BTreeMap<IncidentStep, u64>,
     /// Bounds reached.

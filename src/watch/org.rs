@@ -1,6 +1,7 @@
 //! One org: the pure stages joined, from an event to the actions that it causes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -8,12 +9,14 @@ use smol_str::SmolStr;
 use super::clock::Clocks;
 use super::counts::{Counts, Limit};
 use super::dedupe::{Dedupe, Novelty};
+use super::posture::{Late, Postures};
 use super::series::{self, SeriesTable};
 use crate::action::{Incident, IncidentAction};
-use crate::attempt::{Attempts, Closed, Decision, Signal, Standing, Step, Verdict};
+use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, Signal, Standing, Step, Verdict};
 use crate::event::{AuthEvent, Credential, EventId, Org, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
-use crate::input::{CoreConfig, OrgConfig};
+use crate::input::{CoreConfig, OrgConfig, Policies, PolicyOrigin};
+use crate::policy::{Evaluation, Groups};
 use crate::window::{GoodBad, Latency, Ring};
 
 /// Judges run on this grid of event time (invariant 2).
@@ -31,6 +34,7 @@ pub(super) struct OrgWatch {
     dedupe: Dedupe,
     waiting: BTreeMap<(Timestamp, EventId), Step>,
     attempts: Attempts,
+    pub(super) postures: Postures,
     pub(super) table: SeriesTable,
     refusals: RefusalLog,
     pub(super) incidents: Incidents,
@@ -53,10 +57,32 @@ pub(super) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    fn cohort_of(&self, person: Option<&Person>) -> Option<SmolStr> {
-        let person = person?;
-        let cohort = self.org.cohorts.iter().find(|cohort| cohort.users.contains(person))?;
+    /// The first cohort that holds the person, by id or by a group that is known.
+    fn cohort_of(&self, person: &Person, groups: &Groups) -> Option<SmolStr> {
+        let holds = |group: &SmolStr| groups.has(group, person) == Some(true);
+        let mut cohorts = self.org.cohorts.iter();
+        let cohort = cohorts.find(|cohort| cohort.users.contains(person) || cohort.groups.iter().any(holds))?;
         Some(SmolStr::new(&cohort.name))
+    }
+
+    fn is_break_glass(&self, person: &Person) -> bool {
+        self.org.break_glass.contains(person)
+    }
+}
+
+/// What the attempts may ask: the policies and groups of the org, under its configuration.
+struct Asked<'a> {
+    postures: &'a mut Postures,
+    setting: Setting<'a>,
+}
+
+impl Outside for Asked<'_> {
+    fn cohort(&self, step: &Step) -> Option<SmolStr> {
+        self.setting.cohort_of(step.person.as_ref()?, &self.postures.groups)
+    }
+
+    fn evaluate(&mut self, step: &Step, known: &Known<'_>) -> Option<Arc<Evaluation>> {
+        self.postures.ask(step, known, self.setting.org)
     }
 }
 
@@ -69,6 +95,7 @@ impl OrgWatch {
             dedupe: Dedupe::new(0),
             waiting: BTreeMap::new(),
             attempts: Attempts::new(0),
+            postures: Postures::default(),
             table: SeriesTable::new(),
             refusals: RefusalLog::default(),
             incidents: Incidents::default(),
@@ -117,8 +144,8 @@ impl OrgWatch {
         {
             bucket.record(server_now - published);
         }
-        let is_break_glass = event.person.as_ref().is_some_and(|person| setting.org.break_glass.contains(person));
-        if !is_break_glass {
+        self.postures.change(event, published);
+        if !event.person.as_ref().is_some_and(|person| setting.is_break_glass(person)) {
             self.sign_in(event, setting);
         }
         self.clocks.saw(source, published, setting.core.lateness);
@@ -159,11 +186,44 @@ impl OrgWatch {
         self.advance(setting, out);
     }
 
+    /// Takes a reading of the policies; without a time it holds from now on.
+    pub(super) fn policies(
+        &mut self,
+        since: Option<Timestamp>,
+        origin: PolicyOrigin,
+        policies: &Arc<Policies>,
+        setting: Setting<'_>,
+    ) {
+        self.postures.read(since.unwrap_or_else(|| self.clocks.now()), origin, policies);
+        self.release(self.clocks.watermark(), setting);
+    }
+
+    /// Takes a listing of a group.
+    pub(super) fn members(&mut self, group: &SmolStr, people: &BTreeSet<Person>) {
+        self.postures.members(group, people);
+    }
+
+    /// Answers that waited for their policy version get their reading where they can have one by now.
+    fn release(&mut self, now: Timestamp, setting: Setting<'_>) {
+        if !self.postures.waits() {
+            return;
+        }
+        for Late { at, person, flow, posture } in self.postures.release(now, setting.org) {
+            self.attempts.explain(person.as_ref(), &flow, &posture);
+            if let Some(person) = person
+                && let Some(refusal) = self.refusals.explain(person.hash64(), at, &posture)
+            {
+                self.incidents.explained(refusal);
+            }
+        }
+    }
+
     /// Nothing more will come: what still waits is counted, and every attempt comes to rest. Nothing is judged.
     pub(super) fn finish(&mut self, setting: Setting<'_>) {
         while let Some((_, step)) = self.waiting.pop_first() {
             self.apply(&step, setting);
         }
+        self.release(Timestamp(i64::MAX), setting);
         let mut closed = Vec::new();
         self.attempts.close_all(&mut closed);
         self.count_closed(closed);
@@ -172,6 +232,7 @@ impl OrgWatch {
     pub(super) fn forget(&mut self, person: &Person) {
         let hash = person.hash64();
         self.attempts.forget(person);
+        self.postures.forget(person);
         self.waiting.retain(|_, step| step.person.as_ref() != Some(person));
         self.table.forget(hash);
         self.refusals.forget(hash);
@@ -218,37 +279,37 @@ impl OrgWatch {
     /// Folds a step into its attempt, and what changed into the windows.
     fn apply(&mut self, step: &Step, setting: Setting<'_>) {
         let mut closed = Vec::new();
-        let decision = self.attempts.fold(step, &mut closed);
+        let mut asked = Asked { postures: &mut self.postures, setting };
+        let decision = self.attempts.fold(step, &mut asked, &mut closed);
         while self.attempts.is_full() {
             self.counts.limit(Limit::Attempts);
             self.attempts.close_oldest(&mut closed);
         }
         self.count_closed(closed);
         let Some(Decision { before, after }) = decision else { return };
-        let cohort = setting.cohort_of(step.person.as_ref());
         let was_success = before.as_ref().is_some_and(|standing| standing.verdict == Verdict::Success);
         if let Some(before) = &before {
-            self.withdraw(before, cohort.as_ref());
+            self.withdraw(before);
         }
         if let Some(after) = &after {
-            self.enter(after, cohort, was_success);
+            self.enter(after, was_success);
         }
     }
 
-    fn withdraw(&mut self, standing: &Standing, cohort: Option<&SmolStr>) {
-        self.table.count(standing, cohort, -1);
+    fn withdraw(&mut self, standing: &Standing) {
+        self.table.count(standing, -1);
         if let (Verdict::Denied, Some(person)) = (standing.verdict, &standing.person) {
-            self.table.unrefuse(standing, cohort, person.hash64());
+            self.table.unrefuse(standing, person.hash64());
             self.refusals.take_back(person.hash64(), standing.at);
             self.incidents.unrefused(person.hash64(), &self.refusals);
         }
     }
 
-    fn enter(&mut self, standing: &Standing, cohort: Option<SmolStr>, was_success: bool) {
-        if self.table.count(standing, cohort.as_ref(), 1) {
+    fn enter(&mut self, standing: &Standing, was_success: bool) {
+        if self.table.count(standing, 1) {
             self.counts.limit(Limit::Series);
         }
-        if standing.verdict == Verdict::Success && !was_success {
+        if standing.verdict == Verdict::Success && !was_success && standing.entry != Entry::Session {
             let ring = self.durations.entry(standing.credential);
             let ring = ring.or_insert_with(|| Ring::new(Span::minutes(10), 7));
             if let Some(bucket) = ring.bucket(standing.at) {
@@ -262,8 +323,9 @@ impl OrgWatch {
                 app: series::app_of(standing),
                 rule: series::rule_of(standing),
                 platform: standing.platform,
-                os_version: standing.os_version.clone(),
-                cohort,
+                os_version: standing.device.as_ref().and_then(|device| device.os_version.clone()),
+                cohort: standing.cohort.clone(),
+                posture: standing.posture.clone(),
             };
             self.table.refuse(standing, &refusal);
             self.incidents.refused(&refusal);
@@ -274,8 +336,10 @@ impl OrgWatch {
     }
 
     fn count_closed(&mut self, closed: Vec<Closed>) {
-        for verdict in closed.into_iter().filter_map(|closed| closed.verdict) {
-            *self.counts.attempts.entry(verdict).or_default() += 1;
+        for Closed { verdict, entry } in closed {
+            if let Some(verdict) = verdict {
+                *self.counts.attempts.entry((verdict, entry)).or_default() += 1;
+            }
         }
     }
 
@@ -299,6 +363,7 @@ impl OrgWatch {
             self.tick(next, setting, out);
         }
         self.last_tick = self.last_tick.max(Some(newest_due));
+        self.release(newest_due, setting);
         let mut closed = Vec::new();
         self.attempts.close_quiet(newest_due, &mut closed);
         self.count_closed(closed);

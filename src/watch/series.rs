@@ -108,10 +108,10 @@ impl SeriesTable {
     }
 
     /// Counts a standing (`by` = 1) or takes it back (`by` = −1). Returns whether a series had no room.
-    pub(super) fn count(&mut self, standing: &Standing, cohort: Option<&SmolStr>, by: i64) -> bool {
+    pub(super) fn count(&mut self, standing: &Standing, by: i64) -> bool {
         self.began = Some(self.began.map_or(standing.at, |began| began.min(standing.at)));
         let mut had_no_room = false;
-        for key in keys_of(standing, cohort) {
+        for key in keys_of(standing) {
             let (series, folded) = self.entry(key);
             had_no_room |= folded;
             add(series, standing, by);
@@ -122,7 +122,7 @@ impl SeriesTable {
 
     /// Notes a refused person in every judged series that the refusal belongs to.
     pub(super) fn refuse(&mut self, standing: &Standing, refusal: &Refusal) {
-        for key in keys_of(standing, refusal.cohort.as_ref()).into_iter().filter(|key| key.level.is_judged()) {
+        for key in keys_of(standing).into_iter().filter(|key| key.level.is_judged()) {
             // What is folded into `other` shares nothing but the want of room: it is counted, and not judged.
             if let Some(series) = self.series.get_mut(&key) {
                 if series.refused.note(refusal.person, refusal.at) {
@@ -134,8 +134,8 @@ impl SeriesTable {
     }
 
     /// Takes back a refusal that a later success in its flow undid.
-    pub(super) fn unrefuse(&mut self, standing: &Standing, cohort: Option<&SmolStr>, person: u64) {
-        for key in keys_of(standing, cohort) {
+    pub(super) fn unrefuse(&mut self, standing: &Standing, person: u64) {
+        for key in keys_of(standing) {
             if let Some(series) = self.series.get_mut(&key)
                 && series.refused.take_back(person, standing.at)
             {
@@ -355,7 +355,8 @@ pub(super) fn rule_of(standing: &Standing) -> Option<SmolStr> {
 }
 
 /// Every series that an attempt belongs to. A rule's series holds refusals only: the rule that grants is another.
-fn keys_of(standing: &Standing, cohort: Option<&SmolStr>) -> Vec<SeriesKey> {
+fn keys_of(standing: &Standing) -> Vec<SeriesKey> {
+    let cohort = standing.cohort.as_ref();
     let app = app_of(standing);
     let platform = (standing.platform != Platform::Unknown).then(|| standing.platform.as_str());
     let mut keys = vec![SeriesKey::org()];

@@ -4,6 +4,7 @@ use crate::action::Incident;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
 use crate::watch::counts::Counts;
 use crate::watch::org::OrgWatch;
+use crate::watch::posture::{Answer, PostureCounts};
 use crate::watch::series::Series;
 use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 
@@ -37,6 +38,16 @@ impl<'a> OrgView<'a> {
     /// Its counters.
     pub fn counts(&self) -> &'a Counts {
         &self.org.counts
+    }
+
+    /// What the answers of its policies add up to.
+    pub fn postures(&self) -> &'a PostureCounts {
+        &self.org.postures.counts
+    }
+
+    /// The newest refusals (or grants) at or after `since`, oldest first.
+    pub fn answers(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &'a Answer> + use<'a> {
+        self.org.postures.answers(granted, since)
     }
 
     /// Its sources' clock.
