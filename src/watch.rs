@@ -23,7 +23,7 @@ use thiserror::Error;
 
 pub use counts::{Counts, Limit, Meaning};
 pub use digest::Digest;
-pub use posture::{Answer, PostureCounts};
+pub use posture::{PolicyDecision, PostureCounts};
 pub use series::Series;
 pub use view::{OrgView, SeriesView};
 

@@ -27,7 +27,7 @@ use crate::telemetry::condition::Conditions;
 
 pub use access::{Access, Config};
 pub use serve::serve;
-pub use view::{SeriesRow, SourceStatus, Status, View};
+pub use view::{DecisionRow, SeriesRow, SourceStatus, Status, View};
 
 /// What every request reads; a clone costs three reference counts.
 #[derive(Clone)]
@@ -56,6 +56,7 @@ pub fn router(shared: Shared, access: Access) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/incidents", get(api::incidents))
         .route("/api/v1/series", get(api::series))
+        .route("/api/v1/decisions", get(api::decisions))
         .route("/", get(page::page))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))

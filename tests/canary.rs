@@ -60,7 +60,8 @@ fn day() -> (String, u64) {
             event["actor"]["alternateId"] = json!(format!("{MARK}-Passw0rd-{count}"));
             event["outcome"]["reason"] = json!("VERIFICATION_ERROR");
         }
-        event["debugContext"]["debugData"]["url"] = json!(format!("/login/token/redirect?stateToken=02.{MARK}-{count}"));
+        event["debugContext"]["debugData"]["url"] =
+            json!(format!("/login/token/redirect?stateToken=02.{MARK}-{count}"));
         event["debugContext"]["debugData"]["note"] = json!(format!("{MARK} {NETWORK}9 {MARK}@example.com"));
         writeln!(text, "{event}").expect("a string takes everything");
         count += 1;
@@ -79,7 +80,9 @@ fn seed(value: &mut Value, number: u64) {
                     Value::String(text) if matches!(name.as_str(), "ip" | "ipAddress") => {
                         *text = format!("{NETWORK}{}", number % 250);
                     }
-                    Value::String(text) if PRIVATE.contains(&name.as_str()) => *text = format!("{MARK}-{name}-{number}"),
+                    Value::String(text) if PRIVATE.contains(&name.as_str()) => {
+                        *text = format!("{MARK}-{name}-{number}")
+                    }
                     _ => seed(value, number),
                 }
             }

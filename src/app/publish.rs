@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge};
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::event::{SourceName, Span, Timestamp};
+use crate::event::{Outcome, Reason, SourceName, Span, Timestamp};
 use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
 use crate::watch::{OrgView, PostureCounts, SeriesView, Watch};
-use crate::web::{SeriesRow, SourceStatus, View};
+use crate::web::{DecisionRow, SeriesRow, SourceStatus, View};
 
 /// Gauges of series are refreshed at most this often; counters at every commit.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -230,14 +231,17 @@ fn view_of(watch: &Watch, silent: Span, before: Option<&View>, conditions: &Cond
             });
         }
         if before.is_none() {
+            view.decisions.extend([false, true].into_iter().flat_map(|granted| decisions(&org, granted)));
             view.series.extend(org.series().flat_map(|series| rows(&org, &series, org.now() + silent)));
         }
         view.incidents.extend(org.incidents());
     }
     status.data_until = watch.orgs().map(|org| org.watermark()).min().filter(|watermark| *watermark > Timestamp::MIN);
+    view.decisions.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.uuid.cmp(&b.uuid)));
     view.incidents.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.key.cmp(&b.key)));
     if let Some(before) = before {
         view.series.clone_from(&before.series);
+        view.decisions.clone_from(&before.decisions);
     }
     view
 }
@@ -254,6 +258,29 @@ fn renew_readiness(view: &mut Arc<View>, conditions: &BTreeMap<String, Status>) 
         sources.iter_mut().for_each(|source| source.ready = is_ready(&source.name, conditions));
     }
     !is_same
+}
+
+fn decisions(org: &OrgView<'_>, granted: bool) -> impl Iterator<Item = DecisionRow> {
+    let name = org.name().to_string();
+    org.decisions(granted, Timestamp::MIN).map(move |decision| {
+        let posture = &decision.posture;
+        let named = |id: &SmolStr, name: &SmolStr| if name.is_empty() { id.to_string() } else { name.to_string() };
+        DecisionRow {
+            org: name.clone(),
+            at: decision.at,
+            uuid: decision.uuid.to_string(),
+            outcome: if granted { Outcome::Allow } else { Outcome::Deny },
+            cohort: decision.cohort.as_ref().map(ToString::to_string),
+            platform: decision.platform,
+            app: decision.app.as_ref().map(|app| named(&app.id, &app.name)),
+            rule: decision.rule.as_ref().map(|rule| named(&rule.id, &rule.name)),
+            would_grant: posture.would_grant.as_ref().map(ToString::to_string),
+            reason: if granted { None } else { Some(posture.reason.unwrap_or(Reason::PolicyDenied)) },
+            source: posture.source,
+            culprits: if granted { Vec::new() } else { posture.culprits() },
+            checks: posture.checks.clone(),
+        }
+    })
 }
 
 fn rows(org: &OrgView<'_>, series: &SeriesView<'_>, now: Timestamp) -> Vec<SeriesRow> {

@@ -9,6 +9,7 @@ mod flows;
 mod line;
 mod text;
 mod unknown;
+mod wait;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -19,6 +20,7 @@ use clap::Args;
 
 pub use line::{Explain, Posture};
 pub use text::text;
+pub use wait::{Expectation, WaitArgs};
 
 use self::flows::{Flows, LOOK_AHEAD};
 use self::unknown::Unknown;
@@ -34,8 +36,11 @@ use crate::source::file::{Body, Records};
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct ExplainArgs {
     /// Files of records (NDJSON or JSON arrays); `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "url", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// A running daemon instead of files.
+    #[command(flatten)]
+    pub wait: WaitArgs,
     /// The org's label and the rules from this configuration instead of the defaults.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -164,6 +169,9 @@ fn write_unknown(
 /// # Errors
 /// As [`write()`], and where the configuration or a file is invalid.
 pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
+    if let (Some(url), Some(expect)) = (&args.wait.url, &args.wait.expect) {
+        return super::runtime()?.block_on(wait::wait(url, expect, &args.wait));
+    }
     let config = args.config.as_deref().map(|path| Config::load(path, environment));
     let config = config.transpose().map_err(Failure::invalid)?;
     let org = config.as_ref().map_or_else(|| event::Org::new("local"), |config| config.org.clone());

@@ -4,7 +4,7 @@ use crate::action::Incident;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
 use crate::watch::counts::Counts;
 use crate::watch::org::OrgWatch;
-use crate::watch::posture::{Answer, PostureCounts};
+use crate::watch::posture::{PolicyDecision, PostureCounts};
 use crate::watch::series::Series;
 use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 
@@ -46,8 +46,8 @@ impl<'a> OrgView<'a> {
     }
 
     /// The newest refusals (or grants) at or after `since`, oldest first.
-    pub fn answers(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &'a Answer> + use<'a> {
-        self.org.postures.answers(granted, since)
+    pub fn decisions(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &'a PolicyDecision> + use<'a> {
+        self.org.postures.decisions(granted, since)
     }
 
     /// Its sources' clock.

@@ -1,12 +1,15 @@
 //! `/api/v1/`: what was last committed, as JSON.
 
 use axum::Json;
-use axum::extract::State;
-use serde::Serialize;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
 
-use super::{SeriesRow, Shared, Status};
+use super::{DecisionRow, SeriesRow, Shared, Status};
 use crate::action::Incident;
 use crate::clock;
+use crate::event::Timestamp;
 
 #[derive(Serialize)]
 struct StatusReply<'a> {
@@ -18,6 +21,11 @@ struct StatusReply<'a> {
 #[derive(Serialize)]
 struct Incidents<'a> {
     incidents: &'a [Incident],
+}
+
+#[derive(Serialize)]
+struct Decisions<'a> {
+    decisions: Vec<&'a DecisionRow>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +48,30 @@ pub(super) async fn incidents(State(shared): State<Shared>) -> Json<serde_json::
 /// `/api/v1/series`.
 pub(super) async fn series(State(shared): State<Shared>) -> Json<serde_json::Value> {
     json(&Series { series: &shared.view().series })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Since {
+    since: Option<String>,
+}
+
+/// `/api/v1/decisions?since=TIME`: what sign-on policies decided lately, oldest first: refusals and, where policies are
+/// known, grants. Bounded: the newest 1,000 refusals and 300 grants of each org.
+pub(super) async fn decisions(
+    State(shared): State<Shared>,
+    query: Result<Query<Since>, QueryRejection>,
+) -> Result<Json<serde_json::Value>, (StatusCode, Json<serde_json::Value>)> {
+    let refuse = |why: String| (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "error": why })));
+    let Query(query) = query.map_err(|error| refuse(error.body_text()))?;
+    let since = match &query.since {
+        None => Timestamp::MIN,
+        Some(text) => Timestamp::parse(text)
+            .ok_or_else(|| refuse(format!("`since` must be a time such as 2026-03-02T14:00:00Z, not `{text}`")))?,
+    };
+    let view = shared.view();
+    let decisions = view.decisions.iter().filter(|decision| decision.at >= since).collect();
+    Ok(json(&Decisions { decisions }))
 }
 
 /// The view lives behind a lock-free read; the reply must own what it sends.

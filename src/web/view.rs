@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::action::Incident;
-use crate::event::{Org, Reject, SourceName, Timestamp};
+use crate::event::{Check, Org, Outcome, Platform, PostureCheck, PostureSource, Reason, Reject, SourceName, Timestamp};
 
 /// Everything that was last committed.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -18,6 +18,39 @@ pub struct View {
     pub incidents: Vec<Incident>,
     /// `/api/v1/series`, in key order.
     pub series: Vec<SeriesRow>,
+    /// `/api/v1/decisions`, the oldest first.
+    pub decisions: Vec<DecisionRow>,
+}
+
+/// What a sign-on policy decided, and why. It names no person.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct DecisionRow {
+    /// The org.
+    pub org: String,
+    /// When.
+    pub at: Timestamp,
+    /// The event's `uuid`.
+    pub uuid: String,
+    /// `allow` or `deny`.
+    pub outcome: Outcome,
+    /// The cohort.
+    pub cohort: Option<String>,
+    /// The platform.
+    pub platform: Platform,
+    /// The app's name, else its id.
+    pub app: Option<String>,
+    /// The rule that Okta named.
+    pub rule: Option<String>,
+    /// The rule that would have granted.
+    pub would_grant: Option<String>,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// What the reading rests on.
+    pub source: PostureSource,
+    /// The checks that a refusal counts under.
+    pub culprits: Vec<PostureCheck>,
+    /// Every check with its numbers.
+    pub checks: Vec<Check>,
 }
 
 /// `/api/v1/status` (design, section 8). Counts are since the state was created; they survive restarts.
