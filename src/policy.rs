@@ -7,8 +7,17 @@
 //!
 //! Pure: no clock, no I/O.
 
+mod assurance;
+mod evaluate;
+mod expression;
 mod groups;
-mod ledger;
+mod integrators;
+pub mod ledger;
+mod logic;
+pub mod parse;
+mod patch;
+mod rules;
+mod version;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -17,8 +26,9 @@ use crate::event::{
     App, Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
     Timestamp, vocabulary,
 };
-use crate::input::Policies;
 
+pub use assurance::checks;
+pub use evaluate::{Decision, decide, evaluate};
 pub use groups::Groups;
 pub use ledger::{Held, Ledger};
 
@@ -164,7 +174,5 @@ impl Evaluation {
     }
 }
 
-/// Why a sign-in ended as it did, by the policies in force; `None` where no policy is known.
-pub fn evaluate(_policies: Option<&Policies>, _query: &Query<'_>) -> Evaluation {
-    Evaluation::none()
-}
+#[cfg(test)]
+mod tests;
