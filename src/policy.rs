@@ -7,7 +7,17 @@
 //!
 //! Pure: no clock, no I/O.
 
+mod assurance;
+mod evaluate;
+mod expression;
 mod groups;
+mod integrators;
+pub mod ledger;
+mod logic;
+pub mod parse;
+mod patch;
+mod rules;
+mod version;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -16,8 +26,9 @@ use crate::event::{
     App, Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
     Timestamp,
 };
-use crate::input::Policies;
 
+pub use assurance::checks;
+pub use evaluate::{Decision, decide, evaluate};
 pub use groups::Groups;
 
 /// What is asked about one sign-in.
@@ -151,7 +162,5 @@ impl Evaluation {
     }
 }
 
-/// Why a sign-in ended as it did, by the policies in force; `None` where no policy is known.
-pub fn evaluate(_policies: Option<&Policies>, _query: &Query<'_>) -> Evaluation {
-    Evaluation::none()
-}
+#[cfg(test)]
+mod tests;
