@@ -10,15 +10,17 @@
 
 pub mod demo;
 pub mod parts;
+pub mod policies;
 mod publish;
 mod pump;
 mod reload;
 pub mod report;
 pub mod signals;
+mod spawn;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -27,22 +29,21 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::act;
-use crate::classify::{Reader, Tables};
 use crate::clock;
 use crate::config::{Config, Environment};
-use crate::event::Org;
 use crate::secret::{Secret, SecretError};
-use crate::source::{self, Batch, ReadPage, ReadRecord};
+use crate::source;
 use crate::store::{Store, StoreError};
 use crate::telemetry::condition::Conditions;
 use crate::telemetry::exposition::Handle;
 use crate::telemetry::metric::Metric;
 use crate::web::{self, Access, View};
-use parts::{Parts, PartsError, SourcePart};
+use parts::{Parts, PartsError};
 use publish::Publisher;
 use pump::{Message, Pump};
 pub use pump::{PumpError, Recovered, recover};
 use reload::Started;
+use spawn::{SharedTables, Spawner, WantedGroups};
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
 const INBOX: usize = 4;
@@ -117,6 +118,7 @@ pub struct Running {
     path: Option<PathBuf>,
     environment: Environment,
     tables: SharedTables,
+    groups: WantedGroups,
     inbox: mpsc::Sender<Message>,
     stop_sources: watch::Sender<bool>,
     stop_sinks: watch::Sender<bool>,
@@ -127,9 +129,6 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     web: JoinHandle<()>,
 }
-
-/// The tables in force; a reload replaces them between two pages.
-type SharedTables = Arc<RwLock<Arc<Tables>>>;
 
 /// Starts a daemon.
 ///
@@ -164,18 +163,28 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let built: Vec<(String, act::Sink)> =
         parts.sinks.iter().map(|sink| sink.build(lookup.clone())).collect::<Result<_, _>>()?;
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
-    let pump = Pump::new(store.clone(), core, &parts.core, sinks.clone(), wake.clone(), publisher, restored)?;
+    let configuration = (&parts.core, &parts.policies);
+    let pump = Pump::new(store.clone(), core, configuration, sinks.clone(), wake.clone(), publisher, restored)?;
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
     let (inbox, messages) = mpsc::channel(INBOX);
     let started = Started::new(&config, &parts);
     let tables: SharedTables = Arc::new(RwLock::new(Arc::new(parts.tables)));
+    let groups = spawn::wanted(parts::groups(&parts.core, &parts.policies));
     let mut sources = Vec::new();
     for part in parts.sources {
         let position = positions.get(&part.name).cloned();
-        let spawner = Spawner { tables: &tables, lookup: &lookup, conditions: &conditions, inbox: &inbox, once };
-        sources.push(spawner.spawn(part, position, stopped_sources.clone())?);
+        let spawner = Spawner {
+            tables: &tables,
+            lookup: &lookup,
+            conditions: &conditions,
+            inbox: &inbox,
+            groups: &groups,
+            stop: &stopped_sources,
+            once,
+        };
+        sources.extend(spawner.spawn(part, position)?);
     }
     let workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
     let pump = tokio::spawn(pump.run(messages));
@@ -189,6 +198,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         path,
         environment,
         tables,
+        groups,
         inbox,
         stop_sources,
         stop_sinks,
@@ -302,78 +312,4 @@ async fn serve_web(
     };
     let task = tokio::spawn(async move { web::serve(listener, shared, access, stopped).await });
     Ok((address, task))
-}
-
-/// What every source is spawned with.
-struct Spawner<'a> {
-    tables: &'a SharedTables,
-    lookup: &'a source::Environment,
-    conditions: &'a Conditions,
-    inbox: &'a mpsc::Sender<Message>,
-    once: bool,
-}
-
-impl Spawner<'_> {
-    fn spawn(
-        &self,
-        part: SourcePart,
-        position: Option<source::Position>,
-        stop: watch::Receiver<bool>,
-    ) -> Result<JoinHandle<()>, StartError> {
-        let SourcePart { name, org, config } = part;
-        let condition = self.conditions.declare(&format!("source/{name}"), true, "not read yet");
-        let (out, batches) = mpsc::channel(1);
-        let task = match config {
-            source::Config::Okta(config) => {
-                let read = read_page(org, self.tables.clone());
-                let okta = source::okta::Okta::new(*config, name, position, read, condition, self.lookup.clone())?;
-                tokio::spawn(okta.run(out, stop))
-            }
-            source::Config::File(config) => {
-                let read = read_record(org, self.tables.clone());
-                let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
-                tokio::spawn(file.run(out, stop))
-            }
-        };
-        Ok(tokio::spawn(forward(batches, self.inbox.clone(), self.once, task)))
-    }
-}
-
-/// Hands a source's batches to the pump; with `once` only until the source has nothing more.
-async fn forward(mut batches: mpsc::Receiver<Batch>, inbox: mpsc::Sender<Message>, once: bool, source: JoinHandle<()>) {
-    while let Some(batch) = batches.recv().await {
-        let is_last = once && !batch.backlog;
-        let sent = inbox.send(Message::Batch(batch)).await;
-        if is_last {
-            // It would wait for its next poll before it noticed that nobody listens.
-            source.abort();
-        }
-        if sent.is_err() || is_last {
-            break;
-        }
-    }
-    drop(batches);
-    if let Err(error) = source.await
-        && !error.is_cancelled()
-    {
-        tracing::error!(%error, "a source ended abnormally");
-    }
-}
-
-fn current(tables: &SharedTables) -> Arc<Tables> {
-    tables.read().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-fn read_page(org: Org, tables: SharedTables) -> ReadPage {
-    Arc::new(move |body, each| {
-        Reader::new(org.clone(), current(&tables)).read_page(body, each).map_err(|error| error.to_string())
-    })
-}
-
-fn read_record(org: Org, tables: SharedTables) -> ReadRecord {
-    Arc::new(move |record, each| {
-        let now = crate::clock::now();
-        let mut plausible = |read: Result<_, _>| each(read.and_then(|event| source::file::plausible(event, now)));
-        Reader::new(org.clone(), current(&tables)).read_record(record, &mut plausible);
-    })
 }

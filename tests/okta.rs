@@ -232,6 +232,7 @@ fn fast() -> Timing {
         token_check: Duration::from_millis(5),
         jitter: 0.0,
         clocks_differ: CENTURY,
+        ..Timing::default()
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, block_in_place};
 
+use super::policies::{self, FilePolicies};
 use super::publish::Publisher;
 use crate::clock;
 use crate::event::SourceName;
@@ -37,8 +38,8 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5);
 pub(super) enum Message {
     /// A source's page.
     Batch(Batch),
-    /// A changed configuration of the core.
-    Configure(Box<CoreConfig>),
+    /// A configuration of the core that may have changed, with what files of policies say.
+    Configure(Box<CoreConfig>, FilePolicies),
 }
 
 /// Why the pump stopped before it was asked to.
@@ -109,15 +110,15 @@ pub fn recover(store: &Store) -> Result<Recovered, PumpError> {
 }
 
 impl Pump {
-    /// A pump over a recovered core. `config` becomes an input if it differs from the one in force. What recovery had
-    /// to fold again counts towards the next snapshot, so that a daemon that never lives long still takes one.
+    /// A pump over a recovered core. The configuration becomes an input if it differs from the one in force, and so do
+    /// the policies of a file that is not the one in force. What recovery had to fold again counts towards the next snapshot, so that a daemon that never lives long still takes one.
     ///
     /// # Errors
     /// Where the configuration cannot be committed.
     pub(super) fn new(
         store: Arc<Store>,
         (watch, refolded): (Watch, u64),
-        config: &CoreConfig,
+        (config, policies): (&CoreConfig, &FilePolicies),
         sinks: Vec<String>,
         wake: Arc<Notify>,
         publisher: Publisher,
@@ -135,7 +136,7 @@ impl Pump {
             snapshot_task: None,
         };
         let mut turn = Turn::default();
-        pump.configure(&mut turn, config);
+        pump.configure(&mut turn, config, policies);
         pump.finish_turn(turn)?;
         Ok(pump)
     }
@@ -171,7 +172,7 @@ impl Pump {
 
     fn take(&mut self, turn: &mut Turn, message: Message) -> Result<(), PumpError> {
         match message {
-            Message::Configure(config) => self.configure(turn, &config),
+            Message::Configure(config, policies) => self.configure(turn, &config, &policies),
             Message::Batch(batch) => {
                 turn.received.push(batch.received);
                 turn.backlog |= batch.backlog;
@@ -194,11 +195,12 @@ impl Pump {
         Ok(())
     }
 
-    fn configure(&mut self, turn: &mut Turn, config: &CoreConfig) {
+    fn configure(&mut self, turn: &mut Turn, config: &CoreConfig, policies: &FilePolicies) {
         if self.watch.config() != config || self.watch.orgs().next().is_none() {
-            let input = Input::Configure(Box::new(config.clone()));
-            self.fold(turn, &input);
-            turn.commit.inputs.push(input);
+            for input in policies::inputs(self.watch.config(), config, policies) {
+                self.fold(turn, &input);
+                turn.commit.inputs.push(input);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{Exit, Failure, Outcome, Output};
+use crate::app::policies::{self, FilePolicies};
 use crate::app::parts;
 use crate::app::report::Report;
 use crate::classify::Reader;
@@ -30,7 +31,7 @@ pub struct Args {
     /// Recorded events: NDJSON or one JSON array, plain, gzip or zstd; or one journal. `-` is stdin.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Judge, cohorts and rules from this configuration instead of the defaults.
+    /// Judge, cohorts, rules and policies (from a file) from this configuration instead of the defaults.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print one JSON document.
@@ -53,7 +54,7 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let began = clock::monotonic();
     let (watch, missing) = match args.files.as_slice() {
         [file] if JournalFile::is(file) => (replay_journal(file)?, Vec::new()),
-        files => (replay_events(files, args.config.as_deref(), environment)?, missing_inputs()),
+        files => replay_events(files, args.config.as_deref(), environment)?,
     };
     let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let report = Report::of(&watch, wall_ms, missing);
@@ -82,8 +83,11 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     Ok(if differences.is_empty() { Exit::Good } else { Exit::Negative })
 }
 
-fn missing_inputs() -> Vec<String> {
-    ["progress", "policy_snapshot", "cohort_membership", "change_marker", "silence"].map(str::to_owned).into()
+/// The inputs of a daemon that a file of events does not bring; policies can come from the configuration.
+fn missing_inputs(policies: &FilePolicies) -> Vec<String> {
+    let all = ["progress", "policy_snapshot", "cohort_membership", "change_marker", "silence"];
+    let missing = all.into_iter().filter(|input| policies.is_empty() || *input != "policy_snapshot");
+    missing.map(str::to_owned).collect()
 }
 
 fn replay_journal(path: &Path) -> Result<Watch, Failure> {
@@ -105,6 +109,7 @@ struct Ground {
     source: SourceName,
     reader: Reader,
     core: CoreConfig,
+    policies: FilePolicies,
 }
 
 impl Ground {
@@ -115,7 +120,7 @@ impl Ground {
         let sources = [(org.clone(), [source.clone()].into())].into();
         let rules = config.as_ref().and_then(|config| config.rules.as_deref());
         let tables = Arc::new(parts::tables(rules).map_err(Failure::invalid)?);
-        let core = match &config {
+        let mut core = match &config {
             Some(config) => config.core(&sources),
             None => {
                 let sources = [source.clone()].into();
@@ -123,14 +128,17 @@ impl Ground {
                 CoreConfig { orgs, ..CoreConfig::default() }
             }
         };
-        Ok(Self { source, reader: Reader::new(org, tables), core })
+        let policies = config.map(|config| policies::read(&config, &mut core)).transpose().map_err(Failure::invalid)?;
+        Ok(Self { source, reader: Reader::new(org, tables), core, policies: policies.unwrap_or_default() })
     }
 }
 
-fn replay_events(files: &[PathBuf], config: Option<&Path>, environment: &Environment) -> Result<Watch, Failure> {
-    let Ground { source, reader, core } = Ground::new(config, environment)?;
+fn replay_events(files: &[PathBuf], config: Option<&Path>, environment: &Environment) -> Result<(Watch, Vec<String>), Failure> {
+    let Ground { source, reader, core, policies } = Ground::new(config, environment)?;
     let mut watch = Watch::new();
-    watch.handle(&Input::Configure(Box::new(core)));
+    for input in policies::inputs(&CoreConfig::default(), &core, &policies) {
+        watch.handle(&input);
+    }
     let mut records = Records::open(files)?.with_progress();
     let now = clock::now();
     while let Some(record) = records.next()? {
@@ -150,7 +158,7 @@ fn replay_events(files: &[PathBuf], config: Option<&Path>, environment: &Environ
     watch.handle(&Input::Progress { source, now: None, caught_up: true });
     while watch.poll_action().is_some() {}
     watch.finish();
-    Ok(watch)
+    Ok((watch, missing_inputs(&policies)))
 }
 
 fn read_json(path: &Path) -> anyhow::Result<Value> {

@@ -4,7 +4,7 @@
 //! does not know is kept by name ([`Conditions::unread`], [`Requirement::Unread`]), so that nothing is decided as if it
 //! were not there. Source of the shapes: the fact sheet's section 6.4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -29,6 +29,15 @@ pub struct Policies {
     pub assurances: BTreeMap<SmolStr, Assurance>,
     /// The vendors' releases, where the document holds them.
     pub releases: Releases,
+}
+
+impl Policies {
+    /// The groups that conditions of rules name: whose people have to be known to decide them.
+    pub fn groups(&self) -> BTreeSet<SmolStr> {
+        let rules = self.policies.values().flat_map(|policy| &policy.rules);
+        let people = rules.map(|rule| &rule.conditions.people);
+        people.flat_map(|people| people.groups_include.iter().chain(&people.groups_exclude)).cloned().collect()
+    }
 }
 
 /// One access policy: an app's sign-on policy.

@@ -22,7 +22,7 @@ pub(crate) fn config(org: &Org) -> CoreConfig {
         groups: BTreeSet::new(),
     };
     let sources: BTreeSet<SourceName> = [source()].into();
-    let org = OrgConfig { sources, cohorts: sim::Cohort::ALL.map(cohort).into(), break_glass: BTreeSet::new() };
+    let org = OrgConfig { sources, cohorts: sim::Cohort::ALL.map(cohort).into(), ..OrgConfig::default() };
     CoreConfig { orgs: [(OrgName::new("acme"), org)].into(), ..CoreConfig::default() }
 }
 
