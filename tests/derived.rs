@@ -70,6 +70,7 @@ fn with_policies_and_signals_the_reason_is_the_truth() {
         println!("{case:?}: {} of {} right, {} refusals", outcome.right, outcome.shown, outcome.refusals);
         assert_eq!(outcome.wrong, Vec::<String>::new(), "{case:?}");
         assert!(outcome.shown >= 30, "{case:?}: too few refusals to tell: {}", outcome.shown);
+        assert!(outcome.shown * 100 >= outcome.refusals * 99, "{case:?}: {} of {}", outcome.shown, outcome.refusals);
         assert!(outcome.right * 100 >= outcome.shown * 99, "{case:?}: {} of {}", outcome.right, outcome.shown);
         assert_eq!(outcome.disagree, 0, "{case:?}");
     }
@@ -236,7 +237,7 @@ fn compare(truth: &BTreeMap<String, Flow>, readings: &BTreeMap<String, Arc<Evalu
         let both = both && (failing.contains(&"os_version") || failing.contains(&"not_managed"));
         let is_shown = reading.source == PostureSource::Derived;
         outcome.shown += u64::from(is_shown);
-        outcome.right += u64::from(is_right || both);
+        outcome.right += u64::from(is_shown && (is_right || both));
         let says_something = !failing.is_empty() || by_rule.is_some();
         if says_something && !is_right && !both {
             outcome.wrong.push(format!("{word} read as {failing:?} {by_rule:?}: {flow:?} {:?}", reading.checks));

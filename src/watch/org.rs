@@ -65,8 +65,9 @@ impl Setting<'_> {
         Some(SmolStr::new(&cohort.name))
     }
 
-    fn is_break_glass(&self, person: &Person) -> bool {
-        self.org.break_glass.contains(person)
+    fn is_break_glass(&self, person: &Person, groups: &Groups) -> bool {
+        let holds = |group: &SmolStr| groups.has(group, person) == Some(true);
+        self.org.break_glass.contains(person) || self.org.break_glass_groups.iter().any(holds)
     }
 }
 
@@ -145,7 +146,8 @@ impl OrgWatch {
             bucket.record(server_now - published);
         }
         self.postures.change(event, published);
-        if !event.person.as_ref().is_some_and(|person| setting.is_break_glass(person)) {
+        let groups = &self.postures.groups;
+        if !event.person.as_ref().is_some_and(|person| setting.is_break_glass(person, groups)) {
             self.sign_in(event, setting);
         }
         self.clocks.saw(source, published, setting.core.lateness);

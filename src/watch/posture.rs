@@ -239,12 +239,6 @@ impl Postures {
         decisions.iter().filter(move |decision| decision.at >= since)
     }
 
-    pub(super) fn policies(&self, at: Timestamp) -> Option<&Policies> {
-        match self.ledger.at(at) {
-            Held::Version(policies) => Some(policies),
-            Held::Pending | Held::Unknown | Held::None => None,
-        }
-    }
 
     pub(super) fn forget(&mut self, person: &Person) {
         self.groups.forget(person);
