@@ -173,7 +173,7 @@ pub enum Grace {
 pub enum Requirement {
     /// The system's version.
     OsVersion(OsRequirement),
-    /// Windows: constraints by major version; a major without one is not allowed.
+    /// Windows: constraints by major version; a major without one is allowed.
     Windows(Vec<WindowsConstraint>),
     /// Disk encryption is one of these.
     DiskEncryption(Vec<SmolStr>),

@@ -53,12 +53,7 @@ pub(super) fn of(assurance: &Assurance, context: &Context<'_>) -> Vec<Check> {
     checks
 }
 
-fn of_requirement(
-    checks: &mut Vec<Check>,
-    requirement: &Requirement,
-    signals: &DeviceSignals,
-    context: &Context<'_>,
-) {
+fn of_requirement(checks: &mut Vec<Check>, requirement: &Requirement, signals: &DeviceSignals, context: &Context<'_>) {
     match requirement {
         Requirement::OsVersion(version) => os_version(checks, version, signals, context),
         Requirement::Windows(constraints) => windows(checks, constraints, signals, context),
@@ -123,40 +118,41 @@ pub(super) const fn yes_or_no(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 
-fn os_version(
-    checks: &mut Vec<Check>,
-    version: &OsRequirement,
-    signals: &DeviceSignals,
-    context: &Context<'_>,
-) {
-    let actual = signals.os_version.as_ref();
+fn os_version(checks: &mut Vec<Check>, version: &OsRequirement, signals: &DeviceSignals, context: &Context<'_>) {
+    // A Chromebook tells its version by way of Chrome Device Trust; where both speak, the device block wins.
+    let by_chrome = context.platform == Platform::Chromeos && signals.os_version.is_none();
+    let chrome = by_chrome.then(|| context.signal(PostureCheck::ChromeDeviceTrust, "osVersion"));
+    let mut push = |detail: &'static str, required: SmolStr, judge: &dyn Fn(&str) -> CheckVerdict| {
+        let actual = match chrome {
+            Some(Signal::Unreadable(text)) => {
+                checks.push(unreadable(PostureCheck::OsVersion, detail, required, text));
+                return;
+            }
+            Some(Signal::Value(text)) => Some(SmolStr::new(text)),
+            Some(Signal::Absent) | None => signals.os_version.clone(),
+        };
+        let result = actual.as_deref().map_or(CheckVerdict::Unknown, judge);
+        checks.push(check(PostureCheck::OsVersion, detail, required, actual.as_ref(), result));
+    };
     if let Some(minimum) = &version.minimum {
-        let result = known(actual.and_then(|actual| reaches(actual, minimum)));
-        checks.push(check(PostureCheck::OsVersion, "minimum", minimum.clone(), actual, result));
+        push("minimum", minimum.clone(), &|actual| known(reaches(actual, minimum)));
     }
     if let Some(moving) = version.dynamic {
-        let result = meets(moving, context.platform, actual.map(SmolStr::as_str), context.releases);
-        checks.push(check(PostureCheck::OsVersion, "dynamic", words(moving), actual, result));
+        push("dynamic", words(moving), &|actual| meets(moving, context.platform, actual, context.releases));
     }
 }
 
-/// The constraint of the device's own major version decides; without one the device is not allowed.
-fn windows(
-    checks: &mut Vec<Check>,
-    constraints: &[WindowsConstraint],
-    signals: &DeviceSignals,
-    context: &Context<'_>,
-) {
+/// The constraint of the device's own major version decides; Okta's API says that devices on a major without one
+/// satisfy the condition.
+fn windows(checks: &mut Vec<Check>, constraints: &[WindowsConstraint], signals: &DeviceSignals, context: &Context<'_>) {
     let is_allowed = |constraint: &WindowsConstraint| {
         constraint.version.dynamic.is_none_or(|moving| moving.kind != VersionKind::NotAllowed)
     };
     let actual = signals.os_version.as_ref();
-    let allowed = || {
-        let majors = constraints.iter().filter(|constraint| is_allowed(constraint));
-        majors.map(|constraint| format_smolstr!("Windows {}", constraint.major)).collect::<Vec<_>>()
-    };
     let Some(major) = actual.and_then(|actual| windows_major(actual)) else {
-        checks.push(check(PostureCheck::OsVersion, "minimum", either(&allowed()), actual, CheckVerdict::Unknown));
+        let majors = constraints.iter().filter(|constraint| is_allowed(constraint));
+        let majors: Vec<SmolStr> = majors.map(|constraint| format_smolstr!("Windows {}", constraint.major)).collect();
+        checks.push(check(PostureCheck::OsVersion, "minimum", either(&majors), actual, CheckVerdict::Unknown));
         return;
     };
     match constraints.iter().find(|constraint| constraint.major == major) {
@@ -164,13 +160,17 @@ fn windows(
             let before = checks.len();
             os_version(checks, &constraint.version, signals, context);
             if checks.len() == before {
-                let required = format_smolstr!("Windows {major}");
-                checks.push(check(PostureCheck::OsVersion, "minimum", required, actual, CheckVerdict::Pass));
+                let required = format_smolstr!("any Windows {major}");
+                checks.push(check(PostureCheck::OsVersion, "no_constraint", required, actual, CheckVerdict::Pass));
             }
         }
-        found => {
-            let detail = if found.is_some() { "not_allowed" } else { "no_constraint" };
-            checks.push(check(PostureCheck::OsVersion, detail, either(&allowed()), actual, CheckVerdict::Fail));
+        Some(_) => {
+            let required = format_smolstr!("not Windows {major}");
+            checks.push(check(PostureCheck::OsVersion, "not_allowed", required, actual, CheckVerdict::Fail));
+        }
+        None => {
+            let required = format_smolstr!("any Windows {major}");
+            checks.push(check(PostureCheck::OsVersion, "no_constraint", required, actual, CheckVerdict::Pass));
         }
     }
 }
@@ -187,12 +187,13 @@ fn either(words: &[SmolStr]) -> SmolStr {
 fn encrypted(actual: &str, words: &[SmolStr]) -> Option<bool> {
     let right = |word: &str| if word == "ALL_INTERNAL_VALUES" { "ALL_INTERNAL_VOLUMES".len() } else { word.len() };
     let same = |word: &SmolStr| {
-        word == actual || (right(word) == right(actual) && word.starts_with("ALL_INTERNAL_V") && actual.starts_with("ALL_INTERNAL_V"))
+        word == actual
+            || (right(word) == right(actual)
+                && word.starts_with("ALL_INTERNAL_V")
+                && actual.starts_with("ALL_INTERNAL_V"))
     };
-    let is_known = matches!(
-        actual,
-        "NONE" | "FULL" | "USER" | "SYSTEM_VOLUME" | "ALL_INTERNAL_VOLUMES" | "ALL_INTERNAL_VALUES"
-    );
+    let is_known =
+        matches!(actual, "NONE" | "FULL" | "USER" | "SYSTEM_VOLUME" | "ALL_INTERNAL_VOLUMES" | "ALL_INTERNAL_VALUES");
     let is_one = words.iter().any(same);
     (is_known || is_one).then_some(is_one)
 }
@@ -210,13 +211,9 @@ fn locked(actual: &str, words: &[SmolStr]) -> Option<bool> {
 fn signal(context: &Context<'_>, what: PostureCheck, member: &SmolStr, required: &SmolStr) -> Check {
     let detail = if what == PostureCheck::Osquery { member.clone() } else { snake_case(member) };
     match context.signal(what, member) {
-        Signal::Absent => Check {
-            check: what,
-            detail,
-            required: required.clone(),
-            actual: None,
-            result: CheckVerdict::Unknown,
-        },
+        Signal::Absent => {
+            Check { check: what, detail, required: required.clone(), actual: None, result: CheckVerdict::Unknown }
+        }
         Signal::Unreadable(text) => unreadable(what, &detail, required.clone(), text),
         Signal::Value(actual) => {
             let result = if what == PostureCheck::ChromeDeviceTrust && is_version(member) {
@@ -255,9 +252,8 @@ fn one_of(member: &str, actual: &str, required: &str) -> Option<bool> {
         return None;
     }
     let number = |text: &str| text.parse::<f64>().ok();
-    let same = |word: &str| {
-        word.eq_ignore_ascii_case(actual) || number(word).is_some_and(|word| number(actual) == Some(word))
-    };
+    let same =
+        |word: &str| word.eq_ignore_ascii_case(actual) || number(word).is_some_and(|word| number(actual) == Some(word));
     Some(required.split(" or ").any(same))
 }
 
@@ -368,11 +364,7 @@ mod tests {
         judge(
             "IOS",
             json!({"screenLockType": {"include": ["BIOMETRIC"]}, "jailbreak": false}),
-            DeviceSignals {
-                screen_lock: Some("PASSCODE".into()),
-                jailbreak: Some(true),
-                ..DeviceSignals::default()
-            },
+            DeviceSignals { screen_lock: Some("PASSCODE".into()), jailbreak: Some(true), ..DeviceSignals::default() },
             &["biometrics/any_of [BIOMETRIC] PASSCODE fail", "jailbreak/not_allowed [false] true fail"],
         );
         let odd = DeviceSignals { disk_encryption: Some("PARTLY".into()), ..DeviceSignals::default() };
@@ -391,9 +383,9 @@ mod tests {
         for (policy, version, expect) in [
             (&both, "10.0.22631.3007", "os_version/minimum [10.0.22631.3007] 10.0.22631.3007 pass"),
             (&both, "10.0.22000.1", "os_version/minimum [10.0.22631.3007] 10.0.22000.1 fail"),
-            (&both, "10.0.19045.3570", "os_version/not_allowed [Windows 11] 10.0.19045.3570 fail"),
-            (&eleven, "10.0.19045.3570", "os_version/no_constraint [Windows 11] 10.0.19045.3570 fail"),
-            (&eleven, "10.0.22631.1", "os_version/minimum [Windows 11] 10.0.22631.1 pass"),
+            (&both, "10.0.19045.3570", "os_version/not_allowed [not Windows 10] 10.0.19045.3570 fail"),
+            (&eleven, "10.0.19045.3570", "os_version/no_constraint [any Windows 10] 10.0.19045.3570 pass"),
+            (&eleven, "10.0.22631.1", "os_version/no_constraint [any Windows 11] 10.0.22631.1 pass"),
             (&eleven, "10.0", "os_version/minimum [Windows 11] 10.0 unknown"),
         ] {
             judge("WINDOWS", policy.clone(), on(version), &[expect]);

@@ -39,9 +39,7 @@ impl Reading<'_> {
 
     /// Whether it lets people in and may have been for this one but for the device.
     pub(super) fn is_candidate(&self) -> bool {
-        self.rule.access == Access::Allow
-            && self.people != CheckVerdict::Fail
-            && self.request != CheckVerdict::Fail
+        self.rule.access == Access::Allow && self.people != CheckVerdict::Fail && self.request != CheckVerdict::Fail
     }
 
     fn fails(&self) -> bool {
@@ -107,7 +105,9 @@ fn people(people: &People, query: &Query<'_>) -> CheckVerdict {
         if users.iter().any(|user| user == person.as_str()) {
             return CheckVerdict::Pass;
         }
-        groups.iter().fold(CheckVerdict::Fail, |any, group| super::logic::or(any, known(query.groups.has(group, person))))
+        groups
+            .iter()
+            .fold(CheckVerdict::Fail, |any, group| super::logic::or(any, known(query.groups.has(group, person))))
     };
     let is_for_all = users_include.is_empty() && groups_include.is_empty();
     let included = if is_for_all { CheckVerdict::Pass } else { in_any(users_include, groups_include) };
@@ -152,7 +152,10 @@ fn on(condition: &PlatformCondition, platform: Platform) -> CheckVerdict {
         "MOBILE" => known(is_desktop.map(|is_desktop| !is_desktop)),
         "ANY" => CheckVerdict::Pass,
         // `OTHER` and words that are not documented.
-        _ => known(matches!(platform, Platform::Macos | Platform::Windows | Platform::Ios | Platform::Android).then_some(false)),
+        _ => known(
+            matches!(platform, Platform::Macos | Platform::Windows | Platform::Ios | Platform::Android)
+                .then_some(false),
+        ),
     };
     let of_system = match condition.platform {
         None => CheckVerdict::Pass,
@@ -188,7 +191,11 @@ fn device(
         reading.device = and(reading.device, CheckVerdict::Unknown);
     }
     if !assurances.is_empty() {
-        let nearest = nearest(assurances, policies, context);
+        let Some(nearest) = nearest(assurances, policies, context) else {
+            // Every policy is for another platform: so is the rule, and no check of the device is to blame.
+            reading.request = CheckVerdict::Fail;
+            return;
+        };
         let runs = nearest.assurance.and_then(|assurance| grace(assurance, at));
         let is_failing = nearest.verdict == CheckVerdict::Fail;
         reading.grace = is_failing && runs.is_some() && !reading.fails();
@@ -218,7 +225,9 @@ struct Nearest<'p> {
 
 /// The policy of the device's platform that comes nearest to being met: one that is, else one that may be, else the
 /// one with the fewest failing checks.
-fn nearest<'p>(ids: &[SmolStr], policies: &'p Policies, context: &Context<'_>) -> Nearest<'p> {
+///
+/// `None` where every policy is for another platform.
+fn nearest<'p>(ids: &[SmolStr], policies: &'p Policies, context: &Context<'_>) -> Option<Nearest<'p>> {
     let mut best: Option<(Nearest<'p>, usize)> = None;
     let mut missing = None;
     for id in ids {
@@ -242,41 +251,19 @@ fn nearest<'p>(ids: &[SmolStr], policies: &'p Policies, context: &Context<'_>) -
         }
     }
     match (best, missing) {
-        (Some((best, _)), None) => best,
-        (Some((best, _)), Some(_)) if best.verdict != CheckVerdict::Fail => best,
-        (_, Some(id)) => without("assurance", id.clone(), None, CheckVerdict::Unknown),
-        (None, None) => no_platform(ids, policies, context.platform),
+        (Some((best, _)), None) => Some(best),
+        (Some((best, _)), Some(_)) if best.verdict != CheckVerdict::Fail => Some(best),
+        (_, Some(id)) => Some(untold("assurance", id.clone())),
+        (None, None) if context.platform == Platform::Unknown => Some(untold("platform", SmolStr::default())),
+        (None, None) => None,
     }
 }
 
-/// No policy is for this platform, so none is met.
-fn no_platform<'p>(ids: &[SmolStr], policies: &Policies, platform: Platform) -> Nearest<'p> {
-    let mut words: Vec<&str> = Vec::new();
-    for assurance in ids.iter().filter_map(|id| policies.assurances.get(id)) {
-        if !words.contains(&assurance.platform.as_str()) {
-            words.push(assurance.platform.as_str());
-        }
-    }
-    let required = SmolStr::from(words.join(" or "));
-    match platform {
-        Platform::Unknown => without("platform", required, None, CheckVerdict::Unknown),
-        known => without("platform", required, Some(known.as_str()), CheckVerdict::Fail),
-    }
-}
-
-fn without<'p>(
-    detail: &'static str,
-    required: SmolStr,
-    actual: Option<&'static str>,
-    result: CheckVerdict,
-) -> Nearest<'p> {
-    let check = Check {
-        check: PostureCheck::Unattributed,
-        detail: SmolStr::new_static(detail),
-        required,
-        actual: actual.map(SmolStr::new_static),
-        result,
-    };
+/// Whether a device assurance policy is met cannot be told: it is not among those known, or the platform is not.
+fn untold<'p>(detail: &'static str, required: SmolStr) -> Nearest<'p> {
+    let result = CheckVerdict::Unknown;
+    let detail = SmolStr::new_static(detail);
+    let check = Check { check: PostureCheck::Unattributed, detail, required, actual: None, result };
     Nearest { verdict: result, checks: vec![check], assurance: None }
 }
 
@@ -302,14 +289,16 @@ pub(super) fn merge(readings: &[&Reading<'_>]) -> Vec<Check> {
         if merged.iter().any(|seen| is_same(&seen)) {
             continue;
         }
-        let in_each = |holds: &dyn Fn(&Check) -> bool| {
-            readings.iter().all(|reading| reading.checks.iter().any(holds))
-        };
         let fails = |other: &Check| other.check == check.check && other.result == CheckVerdict::Fail;
-        let passes = |other: &Check| is_same(&other) && other.result == CheckVerdict::Pass;
+        let all_fail = || readings.iter().all(|reading| reading.checks.iter().any(fails));
+        // A rule that does not ask for it does not speak against it.
+        let all_pass = || {
+            let mut same = readings.iter().flat_map(|reading| &reading.checks).filter(is_same);
+            same.all(|other| other.result == CheckVerdict::Pass)
+        };
         let result = match check.result {
-            CheckVerdict::Fail if in_each(&fails) => CheckVerdict::Fail,
-            CheckVerdict::Pass if in_each(&passes) => CheckVerdict::Pass,
+            CheckVerdict::Fail if all_fail() => CheckVerdict::Fail,
+            CheckVerdict::Pass if all_pass() => CheckVerdict::Pass,
             CheckVerdict::Pass | CheckVerdict::Fail | CheckVerdict::Unknown => CheckVerdict::Unknown,
         };
         merged.push(Check { result, ..check.clone() });

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::event::{CheckVerdict, Platform};
 use crate::input::{DynamicVersion, Releases, VersionKind};
@@ -65,13 +65,8 @@ pub(super) fn windows_major(version: &str) -> Option<u32> {
 }
 
 /// Whether a version meets a moving requirement; unknown without the releases of the platform.
-pub(super) fn meets(
-    wanted: DynamicVersion,
-    platform: Platform,
-    version: Option<&str>,
-    releases: &Releases,
-) -> CheckVerdict {
-    super::logic::known(version.and_then(|version| moves(wanted, platform, version, releases)))
+pub(super) fn meets(wanted: DynamicVersion, platform: Platform, version: &str, releases: &Releases) -> CheckVerdict {
+    super::logic::known(moves(wanted, platform, version, releases))
 }
 
 fn moves(wanted: DynamicVersion, platform: Platform, text: &str, releases: &Releases) -> Option<bool> {
@@ -90,6 +85,10 @@ fn moves(wanted: DynamicVersion, platform: Platform, text: &str, releases: &Rele
     };
     if !in_time || !wanted.latest_patch {
         return Some(in_time);
+    }
+    if platform == Platform::Android {
+        // The patch level of Android is a date, which its version does not hold.
+        return None;
     }
     let same = table.iter().filter_map(|release| Version::parse(release));
     let newest = same.filter(|release| release.major(platform) == Some(major)).map(|release| release.parts).max();
@@ -117,17 +116,18 @@ fn table<'a>(platform: Platform, version: &str, releases: &'a Releases) -> Optio
 
 /// A moving requirement in words.
 pub(super) fn words(wanted: DynamicVersion) -> SmolStr {
+    let exactly = if wanted.kind == VersionKind::Exact { "exactly " } else { "" };
     let base = match (wanted.kind, wanted.behind) {
         (VersionKind::NotAllowed, _) => SmolStr::new_static("not allowed"),
         (VersionKind::ExactAnySupported, _) => SmolStr::new_static("any supported major"),
-        (VersionKind::Minimum | VersionKind::Exact, 0) => SmolStr::new_static("latest major"),
-        (VersionKind::Minimum | VersionKind::Exact, 1) => SmolStr::new_static("one major behind the latest"),
-        (VersionKind::Minimum | VersionKind::Exact, 2) => SmolStr::new_static("two majors behind the latest"),
+        (VersionKind::Minimum, 0) => SmolStr::new_static("latest major"),
+        (VersionKind::Exact, 0) => SmolStr::new_static("exactly the latest major"),
+        (VersionKind::Minimum | VersionKind::Exact, 1) => format_smolstr!("{exactly}one major behind the latest"),
         (VersionKind::Minimum | VersionKind::Exact, many) => {
-            smol_str::format_smolstr!("{many} majors behind the latest")
+            format_smolstr!("{exactly}{many} majors behind the latest")
         }
     };
-    if wanted.latest_patch { smol_str::format_smolstr!("{base} + latest security patch") } else { base }
+    if wanted.latest_patch { format_smolstr!("{base} + latest security patch") } else { base }
 }
 
 #[cfg(test)]
@@ -201,9 +201,9 @@ mod tests {
             (wanted(Minimum, 0, false), Platform::Android, "15", Unknown),
             (wanted(Minimum, 0, false), Platform::Macos, "odd", Unknown),
         ] {
-            assert_eq!(meets(wanted, platform, Some(version), &releases), expect, "{wanted:?} {platform} {version}");
+            assert_eq!(meets(wanted, platform, version, &releases), expect, "{wanted:?} {platform} {version}");
         }
         assert_eq!(words(wanted(Minimum, 1, true)), "one major behind the latest + latest security patch");
-        assert_eq!(words(wanted(Exact, 3, false)), "3 majors behind the latest");
+        assert_eq!(words(wanted(Exact, 3, false)), "exactly 3 majors behind the latest");
     }
 }

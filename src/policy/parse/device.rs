@@ -8,9 +8,7 @@ use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use super::object::{Object, PolicyError, says};
 use crate::event::{Platform, PostureCheck, Span, Timestamp};
-use crate::input::{
-    Assurance, DynamicVersion, Grace, OsRequirement, Requirement, VersionKind, WindowsConstraint,
-};
+use crate::input::{Assurance, DynamicVersion, Grace, OsRequirement, Requirement, VersionKind, WindowsConstraint};
 
 /// The members that ask for something of the device, each the source of one part of the requirements, in their order.
 pub(in crate::policy) const PARTS: [&str; 8] = [
@@ -65,9 +63,11 @@ pub(in crate::policy) fn order(requirements: &mut [Requirement]) {
         Requirement::ScreenLock(_) => 2,
         Requirement::SecureHardware(_) => 3,
         Requirement::Jailbreak(_) => 4,
-        Requirement::Signal { check: PostureCheck::Osquery, .. } => 6,
-        Requirement::Signal { .. } => 5,
-        Requirement::Unread(_) => 7,
+        Requirement::Signal { check: PostureCheck::ChromeDeviceTrust, .. } => 5,
+        Requirement::Signal { check: PostureCheck::AndroidZeroTrust, .. } => 6,
+        Requirement::Signal { check: PostureCheck::PostureIdp, .. } => 7,
+        Requirement::Signal { .. } => 8,
+        Requirement::Unread(_) => 9,
     });
 }
 
@@ -314,13 +314,9 @@ mod tests {
                 Requirement::DiskEncryption(vec!["ALL_INTERNAL_VOLUMES".into()]),
                 Requirement::ScreenLock(vec!["BIOMETRIC".into(), "PASSCODE".into()]),
                 Requirement::SecureHardware(true),
-                signal(PostureCheck::PostureIdp, "managed", "true"),
                 signal(PostureCheck::ChromeDeviceTrust, "browserVersion", "120.0"),
-                Requirement::Signal {
-                    check: PostureCheck::ChromeDeviceTrust,
-                    member: "osFirewall".into(),
-                    required: "true".into(),
-                },
+                signal(PostureCheck::ChromeDeviceTrust, "osFirewall", "true"),
+                signal(PostureCheck::PostureIdp, "managed", "true"),
                 signal(PostureCheck::Osquery, "macOSFirewall", "true"),
                 Requirement::Unread("chrome_device_trust.newMember".into()),
                 Requirement::Unread("thirdPartySignalProviders.other".into()),
