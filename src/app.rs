@@ -172,20 +172,16 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let started = Started::new(&config, &parts);
     let tables: SharedTables = Arc::new(RwLock::new(Arc::new(parts.tables)));
     let groups = spawn::wanted(parts::groups(&parts.core, &parts.policies));
-    let mut sources = Vec::new();
-    for part in parts.sources {
-        let position = positions.get(&part.name).cloned();
-        let spawner = Spawner {
-            tables: &tables,
-            lookup: &lookup,
-            conditions: &conditions,
-            inbox: &inbox,
-            groups: &groups,
-            stop: &stopped_sources,
-            once,
-        };
-        sources.extend(spawner.spawn(part, position)?);
-    }
+    let spawner = Spawner {
+        tables: &tables,
+        lookup: &lookup,
+        conditions: &conditions,
+        inbox: &inbox,
+        groups: &groups,
+        stop: &stopped_sources,
+        once,
+    };
+    let sources = spawner.spawn_all(parts.sources, &positions)?;
     let workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
     let pump = tokio::spawn(pump.run(messages));
     Ok(Running {

@@ -200,7 +200,9 @@ fn numbers_keep_their_text_where_text_is_meant() {
 
 #[test]
 fn a_section_whose_keys_are_all_commented_out_is_empty() {
-    let config = accepted("org: a\nsources:\n  # - okta: {}\ncohorts:\njudge:\nbreak_glass:\nhttp:\norgs:\npolicies:\nproxies:\n");
+    let config = accepted(
+        "org: a\nsources:\n  # - okta: {}\ncohorts:\njudge:\nbreak_glass:\nhttp:\norgs:\npolicies:\nproxies:\n",
+    );
     assert_eq!(config.sources, []);
     assert_eq!(config.judge, authwatch::config::Judge::default());
 }
@@ -269,7 +271,11 @@ fn document(group: &str) -> String {
         "actions": {"appSignOn": {"access": "ALLOW", "verificationMethod": {"type": "ASSURANCE", "factorMode": "2FA"}}},
     });
     let policy = serde_json::json!({"id": "rst1", "name": "Mail sign-in", "status": "ACTIVE", "type": "ACCESS_POLICY"});
-    serde_json::json!({"policies": [policy], "rules": {"rst1": [rule]}, "device_assurances": []}).to_string()
+    let releases = serde_json::json!({"macos": ["13.7.2"], "ios": ["18.1"]});
+    let parts = serde_json::json!({
+        "policies": [policy], "rules": {"rst1": [rule]}, "device_assurances": [], "releases": releases,
+    });
+    parts.to_string()
 }
 
 /// A folder with files beside `a.yaml`.
@@ -306,8 +312,11 @@ fn policies_come_from_a_file_of_the_org_that_names_it_and_from_no_other() {
     assert!(org("a").policies_file.is_some() && org("b").policies_file.is_some());
     assert_ne!(org("a").policies_file, org("b").policies_file);
     assert_eq!(org("c").policies_file, None);
-    assert_eq!(org("a").releases.0["macos"], ["15.2.0", "14.7.1"]);
-    assert_eq!(org("b").releases, authwatch::input::Releases::default());
+    // Those of the document, and before them those of the file that is for releases.
+    let releases = |name: &str| ["macos", "ios"].map(|platform| org(name).releases.0[platform].join(" "));
+    assert_eq!(releases("a"), ["15.2.0 14.7.1", "18.1"]);
+    assert_eq!(releases("b"), ["13.7.2", "18.1"]);
+    assert_eq!(org("c").releases, authwatch::input::Releases::default());
     assert_eq!(org("a").break_glass_groups, BTreeSet::from(["00gglass".into()]));
     let wanted = authwatch::app::parts::groups(&parts.core, &parts.policies);
     let groups = |name: &str| wanted[&Org::new(name)].iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -330,10 +339,7 @@ fn a_bad_file_of_policies_or_releases_is_told_where_it_is_named() {
     for (section, expect) in [
         ("file: p.json", format!("{}:4:19: `{}`: ", at("a.yaml"), at("p.json"))),
         ("file: gone.json", format!("{}:4:19: cannot read `{}`", at("a.yaml"), at("gone.json"))),
-        (
-            "releases: r.json",
-            format!("{}:4:23: `{}`: `Sequoia` of `macos` is no version", at("a.yaml"), at("r.json")),
-        ),
+        ("releases: r.json", format!("{}:4:23: `{}`: `Sequoia` of `macos` is no version", at("a.yaml"), at("r.json"))),
     ] {
         let yaml = format!("org: a\nsources:\n  - {OKTA} }}\npolicies: {{ {section} }}\n");
         let error = parts_in(&folder, &yaml).expect_err(section);
@@ -373,11 +379,11 @@ fn proxies_are_networks() {
         ("org: a\nproxies: 192.0.2.0/24\n", "a.yaml:2:10: found text, expected a list"),
         (
             "org: a\nproxies: [192.0.2.0/24, proxy.example.com]\n",
-            "a.yaml:2:25: `proxy.example.com` is no network (write one such as `192.0.2.0/24`)",
+            "a.yaml:2:25: `…` is no network (write one such as `192.0.2.0/24`)",
         ),
         (
             "org: a\nproxies: [192.0.2.7/24]\n",
-            "a.yaml:2:11: `192.0.2.7/24` has bits beyond its prefix (write `192.0.2.0/24` for the whole network)",
+            "a.yaml:2:11: `…` has bits beyond its prefix (write `192.0.2.0/24` for the whole network)",
         ),
     ]);
 }

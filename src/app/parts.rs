@@ -219,7 +219,8 @@ fn sources(config: &Config, needs: &mut Vec<Need>) -> Result<Vec<SourcePart>, Pa
         let name = unique_name(&sources, typed.kind(), &org);
         let reads_policies = |part: &&SourcePart| part.org == org && part.config.reads_policies();
         if let Some(other) = sources.iter().find(reads_policies).filter(|_| typed.reads_policies()) {
-            let why = format!("`{}` reads the policies of `{org}` already (leave `policies` on one of them)", other.name);
+            let why =
+                format!("`{}` reads the policies of `{org}` already (leave `policies` on one of them)", other.name);
             return Err(ConfigError::invalid(place(integration, "policies"), why).into());
         }
         let mut need =

@@ -27,7 +27,7 @@ const RELEASED: [&str; 7] = ["android", "chromeos", "ios", "macos", "windows", "
 pub type FilePolicies = BTreeMap<Org, Arc<Policies>>;
 
 /// Reads the files of every org of the core's configuration, notes hashes and releases in it, and gives what the files
-/// of policies say.
+/// of policies say. Releases of a file of their own go before those in the document of policies.
 ///
 /// # Errors
 /// Where a file cannot be read or understood, with the place that names it.
@@ -39,10 +39,12 @@ pub fn read(config: &Config, core: &mut CoreConfig) -> Result<FilePolicies, Conf
             let text = text(file, MAX_POLICIES)?;
             let policies = parse::parse(text.as_bytes()).map_err(|error| refused(file, &error))?;
             org.policies_file = Some(xxh3_64(text.as_bytes()));
+            org.releases.clone_from(&policies.releases);
             found.insert(name.clone(), Arc::new(policies));
         }
         if let Some(file) = &files.releases {
-            org.releases = releases(&text(file, MAX_RELEASES)?).map_err(|error| refused(file, &error))?;
+            let read = releases(&text(file, MAX_RELEASES)?).map_err(|error| refused(file, &error))?;
+            org.releases.0.extend(read.0);
         }
     }
     Ok(found)

@@ -14,7 +14,7 @@ use super::StartError;
 use super::parts::SourcePart;
 use super::pump::Message;
 use crate::classify::{Reader, Tables};
-use crate::event::{Org, SourceName};
+use crate::event::{Org, SourceName, Timestamp};
 use crate::source::okta::{self, GroupReader, Okta, PolicyReader};
 use crate::source::{self, Batch, Position, ReadPage, ReadRecord};
 use crate::telemetry::condition::{Condition, Conditions};
@@ -42,12 +42,21 @@ pub(super) struct Spawner<'a> {
 }
 
 impl Spawner<'_> {
-    /// Spawns a source that goes on at `position`; every task of it ends when `stop` turns true.
-    pub(super) fn spawn(
+    /// Spawns sources that go on where they stood; every task of them ends when `stop` turns true.
+    pub(super) fn spawn_all(
         &self,
-        part: SourcePart,
-        position: Option<Position>,
+        parts: Vec<SourcePart>,
+        positions: &BTreeMap<SourceName, Position>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let mut tasks = Vec::new();
+        for part in parts {
+            let position = positions.get(&part.name).cloned();
+            tasks.extend(self.spawn(part, position)?);
+        }
+        Ok(tasks)
+    }
+
+    fn spawn(&self, part: SourcePart, position: Option<Position>) -> Result<Vec<JoinHandle<()>>, StartError> {
         let SourcePart { name, org, config, reads_groups } = part;
         let condition = self.conditions.declare(&format!("source/{name}"), true, "not read yet");
         match config {
@@ -81,7 +90,7 @@ impl Spawner<'_> {
         &self,
         config: &okta::Config,
         place: &(Org, SourceName),
-        changes: watch::Receiver<Option<crate::event::Timestamp>>,
+        changes: watch::Receiver<Option<Timestamp>>,
         groups: watch::Sender<BTreeSet<SmolStr>>,
     ) -> Result<JoinHandle<()>, StartError> {
         let condition = self.informs(&place.1, "policies");

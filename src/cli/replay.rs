@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{Exit, Failure, Outcome, Output};
-use crate::app::policies::{self, FilePolicies};
 use crate::app::parts;
+use crate::app::policies::{self, FilePolicies};
 use crate::app::report::Report;
 use crate::classify::Reader;
 use crate::clock;
@@ -133,7 +133,11 @@ impl Ground {
     }
 }
 
-fn replay_events(files: &[PathBuf], config: Option<&Path>, environment: &Environment) -> Result<(Watch, Vec<String>), Failure> {
+fn replay_events(
+    files: &[PathBuf],
+    config: Option<&Path>,
+    environment: &Environment,
+) -> Result<(Watch, Vec<String>), Failure> {
     let Ground { source, reader, core, policies } = Ground::new(config, environment)?;
     let mut watch = Watch::new();
     for input in policies::inputs(&CoreConfig::default(), &core, &policies) {

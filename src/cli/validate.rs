@@ -194,11 +194,7 @@ fn summary(Checked { config, parts, .. }: &Checked) -> Summary<'_> {
         sources: parts.sources.iter().map(|source| source.name.as_str()).collect(),
         sinks: parts.sinks.iter().map(act::Config::name).collect(),
         cohorts: cohorts
-            .map(|cohort| CohortSize {
-                name: &cohort.name,
-                people: cohort.users.len(),
-                groups: cohort.groups.len(),
-            })
+            .map(|cohort| CohortSize { name: &cohort.name, people: cohort.users.len(), groups: cohort.groups.len() })
             .collect(),
         break_glass: config.people.break_glass.users.len(),
         break_glass_groups: config.people.break_glass.groups.len(),

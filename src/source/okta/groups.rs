@@ -208,7 +208,8 @@ impl GroupReader {
                 }
                 Err(Trouble::TooMany { .. }) => {
                     Metric::LimitReached.counter(&[self.org.as_str(), "group_people"]).increment(1);
-                    let text = format!("group `{group}` goes beyond {MOST_PEOPLE} people in all; its people stay unknown");
+                    let text =
+                        format!("group `{group}` goes beyond {MOST_PEOPLE} people in all; its people stay unknown");
                     self.settled.insert(group.clone(), Settled::Unreadable(text));
                 }
                 Err(trouble) => {
@@ -254,7 +255,7 @@ impl GroupReader {
                 }
             }
             None => {
-                if self.condition.ok() {
+                if self.condition.ok() && !self.settled.is_empty() {
                     tracing::info!(%source, groups = self.settled.len(), "groups are read");
                 }
             }

@@ -29,11 +29,11 @@ use crate::source::{Batch, Environment};
 use crate::telemetry::condition::Condition;
 
 /// The most access policies.
-const MOST_POLICIES: usize = 2_000;
+const MOST_POLICIES: usize = 1_000;
 /// The most rules, over all policies.
 const MOST_RULES: usize = 50_000;
 /// The most device assurance policies.
-const MOST_ASSURANCES: usize = 2_000;
+const MOST_ASSURANCES: usize = 1_000;
 
 /// The reader of one org's policies.
 pub struct PolicyReader {
@@ -127,6 +127,9 @@ impl PolicyReader {
         let mut rules: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         let mut room = MOST_RULES;
         for policy in &policies {
+            if policy["status"] == "INACTIVE" {
+                continue;
+            }
             let Some(id) = policy["id"].as_str() else {
                 return Err((List::Policies, Trouble::BadPolicies("a policy has no `id`".to_owned())));
             };
