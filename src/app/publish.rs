@@ -117,6 +117,9 @@ impl Publisher {
         for ((verdict, entry), n) in &counts.attempts {
             self.count(Metric::Attempts, &[name, verdict.as_str(), entry.as_str()], *n);
         }
+        counts.reevaluations.iter().for_each(|(how, n)| self.count(Metric::Reevaluations, &[name, how.as_str()], *n));
+        self.count(Metric::SignalTimeouts, &[name], counts.signal_timeouts);
+        counts.unlisted.iter().for_each(|(kind, n)| self.count(Metric::UnlistedEvents, &[name, kind], *n));
         self.postures_of(name, org.postures());
         counts.steps.iter().for_each(|(step, n)| self.count(Metric::IncidentSteps, &[name, step.as_str()], *n));
         counts.limits.iter().for_each(|(limit, n)| self.count(Metric::LimitReached, &[name, limit.as_str()], *n));
