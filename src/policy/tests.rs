@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 
@@ -354,5 +355,24 @@ fn a_question_is_answered_by_the_first_rule_that_matches() {
         assert_eq!(found.as_deref(), decision, "{version}");
         assert_eq!((evaluation.would_grant.as_deref(), evaluation.reason), (Some(grants), None), "{version}");
         assert_eq!(evaluation.failing(), failing, "{version}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever a policy's expression and an event's integrators say, the answer is a reading, and nothing is blamed on
+    /// a device that says nothing.
+    #[test]
+    fn no_text_breaks_the_evaluator(
+        condition in "([()!&|'\"<>={}.,?0-9é ]|device\\.profile\\.managed|device\\.provider\\.zta\\.os|and|or|not){0,24}",
+        integrators in "([{}=:,\"()\\[\\] é]|CROWDSTRIKE|os|genericError|[0-9]){0,24}",
+    ) {
+        let rules = json!([allow("rul1", 1, json!({"elCondition": {"condition": condition}})), catch_all("DENY")]);
+        let device = DeviceSignals { integrators: Some(integrators.into()), ..DeviceSignals::default() };
+        let evaluation = refused(device).of(rules.clone());
+        prop_assert_eq!(evaluation.source, PostureSource::Derived);
+        let silent = refused(DeviceSignals::default()).of(rules);
+        prop_assert_eq!(silent.failing(), []);
     }
 }
