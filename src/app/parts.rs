@@ -186,7 +186,7 @@ fn yield_to_okta(sources: &[SourcePart], core: &mut CoreConfig, policies: &mut F
         if let Some(org) = core.orgs.get_mut(&part.org) {
             org.policies_file = None;
         }
-        let text = format!("`{}` reads the policies from Okta, so the file of policies is not used", part.name);
+        let text = format!("`{}` reads the policies from Okta, so those of the file are not used", part.name);
         Warning { origin: None, text }
     });
     warnings.collect()
