@@ -7,7 +7,11 @@
 //!
 //! Pure: no clock, no I/O.
 
+pub mod ask;
+pub mod baseline;
+pub mod fleet;
 mod groups;
+pub mod whatif;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;

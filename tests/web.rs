@@ -12,7 +12,7 @@ use authwatch::event::{Org, Reject, SourceName, Timestamp};
 use authwatch::http;
 use authwatch::secret::Secret;
 use authwatch::telemetry::condition::Conditions;
-use authwatch::web::{Access, SeriesRow, Shared, SourceStatus, View, serve};
+use authwatch::web::{Access, Asker, SeriesRow, Shared, SourceStatus, View, serve};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -47,7 +47,8 @@ impl Server {
         let address = listener.local_addr().expect("address");
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let conditions = Conditions::default();
-        let shared = Shared { view: receiver, conditions: conditions.clone(), metrics };
+        let asker = Asker::new(Arc::new(|| Box::pin(async { None })));
+        let shared = Shared { view: receiver, conditions: conditions.clone(), metrics, asker };
         let believed = listen.map_or(address, |listen| listen.parse().expect("address"));
         let access = Access::new(believed, token.map(Secret::new).as_ref());
         let (stop, stopped) = oneshot::channel();

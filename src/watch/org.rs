@@ -14,6 +14,7 @@ use crate::attempt::{Attempts, Closed, Decision, Signal, Standing, Step, Verdict
 use crate::event::{AuthEvent, Credential, EventId, Org, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
 use crate::input::{CoreConfig, OrgConfig};
+use crate::policy::fleet::Fleet;
 use crate::window::{GoodBad, Latency, Ring};
 
 /// Judges run on this grid of event time (invariant 2).
@@ -40,6 +41,8 @@ pub(super) struct OrgWatch {
     pub(super) minutes: Ring<GoodBad>,
     pub(super) durations: BTreeMap<Credential, Ring<Latency>>,
     pub(super) lag: Ring<Latency>,
+    /// What every device last said; people outside the SLIs are in it.
+    pub(super) fleet: Fleet,
     last_tick: Option<Timestamp>,
     /// Notifications are held until the daemon has caught up.
     held: bool,
@@ -77,6 +80,7 @@ impl OrgWatch {
             minutes: Ring::new(Span::minutes(1), 61),
             durations: BTreeMap::new(),
             lag: Ring::new(ten_minutes, 7),
+            fleet: Fleet::default(),
             last_tick: None,
             held: false,
         }
@@ -116,6 +120,11 @@ impl OrgWatch {
             && let Some(bucket) = self.lag.bucket(server_now)
         {
             bucket.record(server_now - published);
+        }
+        let evicted = self.fleet.counts().evicted;
+        self.fleet.saw_event(event);
+        if self.fleet.counts().evicted > evicted {
+            self.counts.limit(Limit::Devices);
         }
         let is_break_glass = event.person.as_ref().is_some_and(|person| setting.org.break_glass.contains(person));
         if !is_break_glass {
@@ -176,6 +185,7 @@ impl OrgWatch {
         self.table.forget(hash);
         self.refusals.forget(hash);
         self.incidents.forget(hash);
+        self.fleet.forget(person);
     }
 
     pub(super) fn known_incidents(&self) -> Vec<Incident> {
@@ -285,6 +295,7 @@ impl OrgWatch {
         if !self.clocks.advance(&setting.org.sources, TICK) {
             return;
         }
+        self.fleet.expire(self.clocks.watermark());
         let newest_due = self.clocks.watermark().floor(TICK);
         loop {
             let first_waiting = self.waiting.keys().next().map(|(published, _)| published.floor(TICK) + TICK);
