@@ -25,8 +25,8 @@ use crate::input::Policies;
 use crate::policy::Groups;
 use crate::policy::ask::{Answer, Budget, Facts, Question, answer, cohort_of};
 use crate::policy::fleet::Fleet;
-use crate::policy::whatif::Proposal;
 use crate::policy::parse;
+use crate::policy::whatif::Proposal;
 use crate::source::file::{Body, Records, plausible};
 
 /// The org without a configuration.

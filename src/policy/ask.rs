@@ -9,10 +9,10 @@ use serde::Serialize;
 use smol_str::SmolStr;
 use thiserror::Error;
 
+use super::Groups;
 use super::baseline::{Baseline, baseline};
 use super::fleet::{Device, Fleet, FleetCounts};
 use super::whatif::{Proposal, WhatIf, whatif};
-use super::Groups;
 use crate::event::{DeviceSignals, Person, Platform, Timestamp};
 use crate::input::{Cohort, Policies};
 
@@ -175,7 +175,7 @@ pub fn answer(facts: Facts<'_>, question: &Question) -> Answer {
 }
 
 /// `part` of `all`; `None` of nothing.
-pub(super) fn share(part: u64, all: u64) -> Option<f64> {
+pub fn share(part: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| part as f64 / all as f64)
 }
 

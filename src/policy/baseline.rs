@@ -10,6 +10,7 @@ use serde::Serialize;
 use smol_str::SmolStr;
 
 use super::ask::{Budget, Facts, Seat, share};
+use super::version::{PARTS, Version};
 use super::whatif::requirement;
 use crate::event::{CheckVerdict, Person, Platform, PostureCheck};
 use crate::input::Requirement;
@@ -100,26 +101,12 @@ pub struct FloorCost {
     pub share: f64,
 }
 
-/// A version's numbers for comparing: `14.6` and `14.6.0` are one version.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Number(Vec<u64>);
-
-impl Number {
-    fn of(text: &str) -> Option<Self> {
-        let mut numbers: Vec<u64> = text.trim().split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-        while numbers.last() == Some(&0) {
-            numbers.pop();
-        }
-        Some(Self(numbers))
-    }
-}
-
 /// What is gathered of a group.
 #[derive(Default)]
 struct Gathered<'a> {
     devices: u64,
     people: BTreeSet<&'a Person>,
-    versions: BTreeMap<Number, (SmolStr, u64)>,
+    versions: BTreeMap<[u64; PARTS], (SmolStr, u64)>,
     checks: BTreeMap<usize, [u64; 3]>,
 }
 
@@ -166,9 +153,9 @@ impl<'a> Gathered<'a> {
         self.devices += 1;
         self.people.extend(seat.person);
         if let Some(text) = &seat.signals.os_version
-            && let Some(number) = Number::of(text)
+            && let Some(version) = Version::parse(text)
         {
-            self.versions.entry(number).or_insert_with(|| (text.clone(), 0)).1 += 1;
+            self.versions.entry(version.parts()).or_insert_with(|| (text.clone(), 0)).1 += 1;
         }
         for (n, result) in results.iter().enumerate() {
             let counts = self.checks.entry(n).or_default();
@@ -213,7 +200,8 @@ impl<'a> Gathered<'a> {
         let mut next = None;
         for (version, devices) in self.versions.values() {
             let refused = below;
-            let cost = FloorCost { version: version.clone(), refused, share: share(refused, known).unwrap_or_default() };
+            let cost =
+                FloorCost { version: version.clone(), refused, share: share(refused, known).unwrap_or_default() };
             if !budget.allows(refused, known) {
                 next = Some(cost);
                 break;
@@ -247,9 +235,17 @@ fn commonly_asked(platform: Platform) -> Vec<Common> {
     let words = |words: &[&str]| words.iter().map(SmolStr::new).collect();
     let common = |check, asks, how| Common { check, asks, how };
     let asked = |check, asks, requirement| common(check, asks, How::Requirement(requirement));
-    let volumes = || asked(P::DiskEncryption, "all volumes encrypted", Requirement::DiskEncryption(words(&["ALL_INTERNAL_VOLUMES", "FULL"])));
-    let phone_disk = || asked(P::DiskEncryption, "disk encrypted", Requirement::DiskEncryption(words(&["FULL", "USER"])));
-    let lock = || asked(P::ScreenLock, "passcode or biometrics", Requirement::ScreenLock(words(&["PASSCODE", "BIOMETRIC"])));
+    let volumes = || {
+        asked(
+            P::DiskEncryption,
+            "all volumes encrypted",
+            Requirement::DiskEncryption(words(&["ALL_INTERNAL_VOLUMES", "FULL"])),
+        )
+    };
+    let phone_disk =
+        || asked(P::DiskEncryption, "disk encrypted", Requirement::DiskEncryption(words(&["FULL", "USER"])));
+    let lock =
+        || asked(P::ScreenLock, "passcode or biometrics", Requirement::ScreenLock(words(&["PASSCODE", "BIOMETRIC"])));
     let biometrics = || asked(P::Biometrics, "biometrics", Requirement::ScreenLock(words(&["BIOMETRIC"])));
     let hardware = || asked(P::SecureHardware, "secure hardware", Requirement::SecureHardware(true));
     let jailbreak = || asked(P::Jailbreak, "not jailbroken or rooted", Requirement::Jailbreak(false));

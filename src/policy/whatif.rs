@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use smol_str::SmolStr;
 
+use super::Query;
 use super::ask::{Facts, Seat, share};
+use super::assurance::{self, Context};
 use super::integrators::{Integrators, Signal};
 use crate::event::{CheckVerdict, DeviceSignals, Person, Platform, PostureCheck, Timestamp};
 use crate::input::{Assurance, Releases, Requirement};
@@ -159,13 +161,26 @@ pub(super) fn whatif(facts: Facts<'_>, proposal: &Proposal, list: usize) -> What
 fn read(facts: Facts<'_>, proposed: &Proposed, seat: &Seat<'_>) -> Option<(Option<Reading>, Reading)> {
     let none = Releases::default();
     let releases = facts.policies.map_or(&none, |policies| &policies.releases);
-    let of = |assurance: &Assurance| Reading::of(&super::assurance::checks(assurance, &seat.signals, releases));
+    let context = Context::new(seat.platform, Some(&seat.signals), releases);
+    let of = |assurance: &Assurance| Reading::of(&assurance::of(assurance, &context));
     let in_scope = |scope: &Scope, known: &BTreeMap<SmolStr, Assurance>| {
-        let of_policy =
-            |id: &str| known.get(id).map_or_else(|| Reading::unknown(PostureCheck::Unattributed), &of);
-        Reading::in_scope(scope, &seat.signals, &of_policy)
+        let of_policy = |id: &str| known.get(id).map_or_else(|| Reading::unknown(PostureCheck::Unattributed), &of);
+        Reading::in_scope(scope, &context, &of_policy)
     };
-    let scope = facts.policies.map(|policies| Scope::of(policies, facts.groups, seat.person, seat.platform));
+    let query = Query {
+        at: seat.device.last_seen(),
+        person: seat.person,
+        groups: facts.groups,
+        platform: seat.platform,
+        device: Some(&seat.signals),
+        app: None,
+        rule: None,
+        zone: None,
+        risk: None,
+        granted: None,
+        phishing_resistant: None,
+    };
+    let scope = facts.policies.map(|policies| Scope::of(policies, &query));
     let before = scope.as_ref().zip(facts.policies).map(|(scope, policies)| in_scope(scope, &policies.assurances));
     if let Some(standing) = proposed.standing.get(&seat.platform) {
         return Some((before, Reading::any(standing.iter().map(of))));
@@ -178,7 +193,7 @@ fn read(facts: Facts<'_>, proposed: &Proposed, seat: &Seat<'_>) -> Option<(Optio
 pub(super) fn requirement(asked: &Requirement, platform: Platform, signals: &DeviceSignals) -> CheckVerdict {
     let requirements = vec![asked.clone()];
     let assurance = Assurance { name: SmolStr::default(), platform, grace: None, requirements };
-    match Reading::of(&super::assurance::checks(&assurance, signals, &Releases::default())).verdict {
+    match Reading::of(&assurance::checks(&assurance, signals, &Releases::default())).verdict {
         Verdict::Refuse => CheckVerdict::Fail,
         Verdict::Unknown => CheckVerdict::Unknown,
         Verdict::Pass => CheckVerdict::Pass,

@@ -159,7 +159,8 @@ fn question(asked: Asked) -> Result<(Option<Org>, Question), String> {
         })?;
     }
     for (path, value) in &set {
-        let value = text(value).ok_or_else(|| format!("set: the value of `{path}` must be a text, true or false, or a list of texts"))?;
+        let value = text(value)
+            .ok_or_else(|| format!("set: the value of `{path}` must be a text, true or false, or a list of texts"))?;
         proposal.set_at(path, &value).map_err(|error| format!("set: {error}"))?;
     }
     let budget = budget.map(Budget::percent).transpose().map_err(|error| format!("budget: {error}"))?;

@@ -22,10 +22,9 @@ pub(super) fn lines(answer: &Answer, rejected: u64) -> Vec<String> {
 fn seen(seen: &Seen, rejected: u64) -> Vec<String> {
     let mut lines = Vec::new();
     match (seen.from, seen.until) {
-        (Some(from), Some(until)) => lines.push(format!(
-            "{} devices of {} people, seen from {from} to {until}",
-            seen.devices, seen.people
-        )),
+        (Some(from), Some(until)) => {
+            lines.push(format!("{} devices of {} people, seen from {from} to {until}", seen.devices, seen.people))
+        }
         (_, _) => lines.push("no event names a device".to_owned()),
     }
     if seen.devices_without_person > 0 {
@@ -107,24 +106,27 @@ fn row(name: &str, counts: &Counts) -> Vec<String> {
     cells.push(percent(counts.unknown_share));
     cells.extend([counts.people, counts.people_refused, counts.people_locked_out].map(|n| n.to_string()));
     if let Some(before) = counts.before {
-        let parts =
-            [before.newly_refused, before.already_refused, before.refused_unknown_before, before.newly_let_in];
+        let parts = [before.newly_refused, before.already_refused, before.refused_unknown_before, before.newly_let_in];
         cells.extend(parts.map(|n| n.to_string()));
     }
     cells
 }
 
 fn baseline_lines(baseline: &Baseline, lines: &mut Vec<String>) {
-    let rows: Vec<Vec<String>> = baseline.floors.iter().map(|floor| {
-        let cost = |cost: &Option<FloorCost>| match cost {
-            Some(cost) => vec![cost.version.to_string(), cost.refused.to_string(), percent(Some(cost.share))],
-            None => vec!["-".to_owned(), "-".to_owned(), "-".to_owned()],
-        };
-        let mut cells = vec![format!("  {}", floor.platform), floor.known.to_string(), floor.unknown.to_string()];
-        cells.extend(cost(&floor.floor));
-        cells.extend(cost(&floor.next));
-        cells
-    }).collect();
+    let rows: Vec<Vec<String>> = baseline
+        .floors
+        .iter()
+        .map(|floor| {
+            let cost = |cost: &Option<FloorCost>| match cost {
+                Some(cost) => vec![cost.version.to_string(), cost.refused.to_string(), percent(Some(cost.share))],
+                None => vec!["-".to_owned(), "-".to_owned(), "-".to_owned()],
+            };
+            let mut cells = vec![format!("  {}", floor.platform), floor.known.to_string(), floor.unknown.to_string()];
+            cells.extend(cost(&floor.floor));
+            cells.extend(cost(&floor.next));
+            cells
+        })
+        .collect();
     if let Some(first) = baseline.floors.first() {
         let title = format!("tightest floor that refuses less than {} %", first.budget.as_percent());
         lines.push(String::new());

@@ -104,7 +104,10 @@ struct Set {
 #[derive(Clone, PartialEq, Debug)]
 enum SetValue {
     /// The minimum; whether it replaces all that was asked of the version.
-    Version { minimum: SmolStr, alone: bool },
+    Version {
+        minimum: SmolStr,
+        alone: bool,
+    },
     Disk(Vec<SmolStr>),
     Lock(Vec<SmolStr>),
     SecureHardware(bool),
@@ -281,11 +284,7 @@ impl Proposal {
 }
 
 /// The known policy that a proposed one stands for.
-fn replaced(
-    known: &BTreeMap<SmolStr, Assurance>,
-    id: Option<&SmolStr>,
-    proposed: &Assurance,
-) -> Option<SmolStr> {
+fn replaced(known: &BTreeMap<SmolStr, Assurance>, id: Option<&SmolStr>, proposed: &Assurance) -> Option<SmolStr> {
     let same_id = id.filter(|id| known.contains_key(*id));
     let alike = |known: &&Assurance| known.name == proposed.name && known.platform == proposed.platform;
     same_id.or_else(|| known.iter().find(|(_, assurance)| alike(assurance)).map(|(id, _)| id)).cloned()
@@ -307,8 +306,7 @@ impl Set {
         }
         if !is_known {
             let name = format_smolstr!("proposed for {}", self.platform);
-            let mut assurance =
-                Assurance { name, platform: self.platform, grace: None, requirements: Vec::new() };
+            let mut assurance = Assurance { name, platform: self.platform, grace: None, requirements: Vec::new() };
             self.change(&mut assurance);
             proposed.standing.insert(self.platform, vec![assurance]);
         }
@@ -323,9 +321,8 @@ impl Set {
                     _ => None,
                 });
                 let version = OsRequirement { minimum: Some(minimum.clone()), dynamic };
-                let of_version = |asked: &Requirement| {
-                    matches!(asked, Requirement::OsVersion(_) | Requirement::Windows(_))
-                };
+                let of_version =
+                    |asked: &Requirement| matches!(asked, Requirement::OsVersion(_) | Requirement::Windows(_));
                 (Requirement::OsVersion(version), of_version)
             }
             SetValue::Disk(words) => {
@@ -460,9 +457,7 @@ mod tests {
     #[test]
     fn a_value_replaces_what_the_policy_asked_and_leaves_the_rest() {
         let lock = || Requirement::ScreenLock(vec!["BIOMETRIC".into()]);
-        let version = |text: &str| {
-            Requirement::OsVersion(OsRequirement { minimum: Some(text.into()), dynamic: None })
-        };
+        let version = |text: &str| Requirement::OsVersion(OsRequirement { minimum: Some(text.into()), dynamic: None });
         requirements("macos.osVersion=14.6.0", &[version("14.6.0"), lock()]);
         requirements("MACOS.osversion.minimum = 14.6.0", &[version("14.6.0"), lock()]);
         requirements(
@@ -477,9 +472,7 @@ mod tests {
 
     #[test]
     fn a_proposed_policy_replaces_the_one_of_its_id_or_name_or_stands_for_the_platform() {
-        let json = |id: &str, name: &str| {
-            json!({"id": id, "name": name, "platform": "MACOS", "osVersion": {"minimum": "15.0.0"}})
-        };
+        let json = |id: &str, name: &str| json!({"id": id, "name": name, "platform": "MACOS", "osVersion": {"minimum": "15.0.0"}});
         for (one, how) in [
             (json("dae1", "Another name"), How::Replaces),
             (json("dae9", "Staff"), How::Replaces),

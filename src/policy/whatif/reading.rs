@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::scope::{RuleAsk, Scope};
-use crate::event::{Check, CheckVerdict, DeviceSignals, PostureCheck};
+use crate::event::{Check, CheckVerdict, PostureCheck};
+use crate::policy::assurance::Context;
+use crate::policy::expression;
 
 /// Whether a device would be let in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -92,21 +94,20 @@ impl Reading {
     }
 
     /// What a scope comes to, with the reading of each device assurance policy by id.
-    pub(super) fn in_scope(
-        scope: &Scope,
-        signals: &DeviceSignals,
-        of_policy: &dyn Fn(&str) -> Self,
-    ) -> Self {
+    pub(super) fn in_scope(scope: &Scope, context: &Context<'_>, of_policy: &dyn Fn(&str) -> Self) -> Self {
         match scope {
             Scope::Nothing => Self::pass(),
             Scope::Platform(ids) => Self::agreed(ids.iter().map(|id| of_policy(id))),
-            Scope::Rules(policies) => Self::all(policies.iter().map(|rules| {
-                Self::any(rules.iter().map(|rule| Self::of_rule(rule, signals, of_policy)))
-            })),
+            Scope::Rules(policies) => Self::all(
+                policies
+                    .iter()
+                    .map(|rules| Self::any(rules.iter().map(|rule| Self::of_rule(rule, context, of_policy)))),
+            ),
         }
     }
 
-    fn of_rule(rule: &RuleAsk, signals: &DeviceSignals, of_policy: &dyn Fn(&str) -> Self) -> Self {
+    fn of_rule(rule: &RuleAsk, context: &Context<'_>, of_policy: &dyn Fn(&str) -> Self) -> Self {
+        let signal = |read: fn(&crate::event::DeviceSignals) -> Option<bool>| context.signals.and_then(read);
         let asked = |is_asked: bool, signal: Option<bool>, check| match signal {
             Some(true) => Self::pass(),
             Some(false) if is_asked => Self::refuse(check),
@@ -114,16 +115,27 @@ impl Reading {
             Some(false) | None => Self::pass(),
         };
         Self::all([
-            asked(rule.registered, signals.registered, PostureCheck::NotRegistered),
-            asked(rule.managed, signals.managed, PostureCheck::NotManaged),
+            asked(rule.registered, signal(|said| said.registered), PostureCheck::NotRegistered),
+            asked(rule.managed, signal(|said| said.managed), PostureCheck::NotManaged),
             Self::any(rule.assurances.iter().map(|id| of_policy(id))),
+            rule.expression.as_deref().map_or_else(Self::pass, |text| Self::of_expression(text, context)),
         ])
+    }
+}
+
+impl Reading {
+    /// An expression is no part of a proposal: it is taken to hold unless the device's signals show that it does not.
+    fn of_expression(text: &str, context: &Context<'_>) -> Self {
+        let failing = expression::evaluate(text, context, None).checks.into_iter();
+        Self::all(failing.filter(|check| check.result == CheckVerdict::Fail).map(|check| Self::refuse(check.check)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{DeviceSignals, Platform};
+    use crate::input::Releases;
     use PostureCheck::{DiskEncryption, OsVersion, ScreenLock};
 
     fn refuse(checks: &[PostureCheck]) -> Reading {
@@ -157,14 +169,32 @@ mod tests {
 
     #[test]
     fn a_rule_asks_for_registration_and_management_beside_its_policies() {
-        let rule = RuleAsk { managed: true, registered: true, assurances: vec!["dae1".into()] };
+        let assurances = vec!["dae1".into()];
+        let rule = RuleAsk { managed: true, registered: true, assurances, expression: None };
         let scope = Scope::Rules([vec![rule]].into());
-        let of = |managed, registered| {
-            let signals = DeviceSignals { managed, registered, ..DeviceSignals::default() };
-            Reading::in_scope(&scope, &signals, &|_| Reading::pass())
-        };
+        let of =
+            |managed, registered| in_scope(&scope, &DeviceSignals { managed, registered, ..DeviceSignals::default() });
         check(&of(Some(true), Some(true)), Verdict::Pass, &[], &[]);
         check(&of(Some(false), Some(true)), Verdict::Refuse, &[PostureCheck::NotManaged], &[]);
         check(&of(Some(true), None), Verdict::Unknown, &[], &[PostureCheck::NotRegistered]);
+    }
+
+    fn in_scope(scope: &Scope, signals: &DeviceSignals) -> Reading {
+        let releases = Releases::default();
+        let context = Context::new(Platform::Macos, Some(signals), &releases);
+        Reading::in_scope(scope, &context, &|_| Reading::pass())
+    }
+
+    #[test]
+    fn an_expression_holds_unless_the_device_shows_that_it_does_not() {
+        let expression = Some("device.provider.zta.overall >= 60".into());
+        let rule = RuleAsk { managed: false, registered: false, assurances: Vec::new(), expression };
+        let scope = Scope::Rules([vec![rule]].into());
+        let of = |text: Option<&str>| {
+            in_scope(&scope, &DeviceSignals { integrators: text.map(Into::into), ..DeviceSignals::default() })
+        };
+        check(&of(Some(r#"{"CROWDSTRIKE":{"overall":80}}"#)), Verdict::Pass, &[], &[]);
+        check(&of(None), Verdict::Pass, &[], &[]);
+        check(&of(Some(r#"{"CROWDSTRIKE":{"overall":20}}"#)), Verdict::Refuse, &[PostureCheck::Crowdstrike], &[]);
     }
 }

@@ -1,16 +1,16 @@
 //! Which device assurance policies a device is held to: those of the rules that its person's sign-ins reach.
 //!
-//! Network, risk and expressions belong to one sign-in and not to a device, so a rule that asks for a device is taken to
-//! meet them, and one that asks for none is taken not to: the question is who depends on the device. Where a people
-//! condition is not decided, nothing is guessed: the device is held to all policies of its platform.
+//! Network and risk belong to one sign-in and not to a device, so a rule that asks for a device is taken to meet them,
+//! and one that asks for none is taken not to: the question is who depends on the device. Where a people condition is
+//! not decided, nothing is guessed: the device is held to all policies of its platform.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use crate::event::{Person, Platform};
-use crate::input::{Access, AccessPolicy, Assurance, Conditions, Network, People, PlatformCondition, Policies};
-use crate::policy::Groups;
+use crate::event::{CheckVerdict, Platform};
+use crate::input::{Access, AccessPolicy, Assurance, Conditions, Network, Policies};
+use crate::policy::{Query, rules};
 
 /// What a device is held to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +30,8 @@ pub(super) struct RuleAsk {
     pub(super) registered: bool,
     /// One of these must be met; empty asks for none.
     pub(super) assurances: Vec<SmolStr>,
+    /// An expression that must be true.
+    pub(super) expression: Option<SmolStr>,
 }
 
 /// How far one policy depends on the device.
@@ -43,20 +45,20 @@ enum Depends {
 }
 
 impl Scope {
-    /// What a person's device on a platform is held to.
-    pub(super) fn of(policies: &Policies, groups: &Groups, person: Option<&Person>, platform: Platform) -> Self {
+    /// What the device of a query's person is held to.
+    pub(super) fn of(policies: &Policies, query: &Query<'_>) -> Self {
         let mut asked = BTreeSet::new();
         for policy in policies.policies.values() {
-            match depends(policy, &policies.assurances, groups, person, platform) {
+            match depends(policy, &policies.assurances, query) {
                 Depends::On(rules) => {
                     asked.insert(rules);
                 }
                 Depends::Not => {}
-                Depends::Unknown => return Self::by_platform(policies, platform),
+                Depends::Unknown => return Self::by_platform(policies, query.platform),
             }
         }
         if policies.policies.is_empty() {
-            Self::by_platform(policies, platform)
+            Self::by_platform(policies, query.platform)
         } else if asked.is_empty() {
             Self::Nothing
         } else {
@@ -81,25 +83,19 @@ impl Scope {
     }
 }
 
-fn depends(
-    policy: &AccessPolicy,
-    known: &BTreeMap<SmolStr, Assurance>,
-    groups: &Groups,
-    person: Option<&Person>,
-    platform: Platform,
-) -> Depends {
-    let mut rules = Vec::new();
+fn depends(policy: &AccessPolicy, known: &BTreeMap<SmolStr, Assurance>, query: &Query<'_>) -> Depends {
+    let mut asked = Vec::new();
     for rule in &policy.rules {
         let conditions = &rule.conditions;
-        if !is_for(&conditions.platforms, platform) {
+        if rules::platforms(&conditions.platforms, query.platform) == CheckVerdict::Fail {
             continue;
         }
-        match is_among(&conditions.people, groups, person) {
-            Some(true) => {}
-            Some(false) => continue,
-            // Only a rule that asks nothing of the sign-in itself could decide it.
-            None if conditions.device.is_none() && !is_unconditional(conditions) => continue,
-            None => return Depends::Unknown,
+        match rules::people(&conditions.people, query) {
+            CheckVerdict::Pass => {}
+            CheckVerdict::Fail => continue,
+            // A rule that depends on more than the person is taken not to match, whoever it is for.
+            CheckVerdict::Unknown if conditions.device.is_none() && !is_unconditional(conditions) => continue,
+            CheckVerdict::Unknown => return Depends::Unknown,
         }
         let Some(device) = &conditions.device else {
             if !is_unconditional(conditions) {
@@ -107,26 +103,31 @@ fn depends(
             }
             return match rule.access {
                 Access::Allow => Depends::Not,
-                Access::Deny => on(rules),
+                Access::Deny => on(asked),
             };
         };
         if rule.access == Access::Deny {
             return Depends::Unknown;
         }
-        let is_of_platform = |id: &&SmolStr| known.get(*id).is_none_or(|assurance| assurance.platform == platform);
+        let is_of_platform =
+            |id: &&SmolStr| known.get(*id).is_none_or(|assurance| assurance.platform == query.platform);
         let assurances: Vec<SmolStr> = device.assurances.iter().filter(is_of_platform).cloned().collect();
         if assurances.is_empty() && !device.assurances.is_empty() {
             continue;
         }
-        let managed = device.managed == Some(true);
-        rules.push(RuleAsk { managed, registered: device.registered == Some(true), assurances });
+        asked.push(RuleAsk {
+            managed: device.managed == Some(true),
+            registered: device.registered == Some(true),
+            assurances,
+            expression: conditions.expression.clone(),
+        });
     }
-    on(rules)
+    on(asked)
 }
 
 /// A policy that lets nobody in refuses whatever the device says.
-fn on(rules: Vec<RuleAsk>) -> Depends {
-    if rules.is_empty() { Depends::Not } else { Depends::On(rules) }
+fn on(asked: Vec<RuleAsk>) -> Depends {
+    if asked.is_empty() { Depends::Not } else { Depends::On(asked) }
 }
 
 fn is_unconditional(conditions: &Conditions) -> bool {
@@ -136,48 +137,12 @@ fn is_unconditional(conditions: &Conditions) -> bool {
         && conditions.unread.is_empty()
 }
 
-fn is_for(platforms: &[PlatformCondition], platform: Platform) -> bool {
-    let matches = |condition: &PlatformCondition| match condition.platform {
-        Some(one) => one == platform,
-        None => match condition.kind.as_str() {
-            "MOBILE" => matches!(platform, Platform::Ios | Platform::Android),
-            "DESKTOP" => {
-                matches!(platform, Platform::Macos | Platform::Windows | Platform::Chromeos | Platform::Linux)
-            }
-            "OTHER" => platform == Platform::Other,
-            _ => true,
-        },
-    };
-    platforms.is_empty() || platforms.iter().any(matches)
-}
-
-/// Whether a person is one that a rule is for; `None` where a group is not known.
-fn is_among(people: &People, groups: &Groups, person: Option<&Person>) -> Option<bool> {
-    let People { users_include, users_exclude, groups_include, groups_exclude } = people;
-    let lists = [users_include, users_exclude, groups_include, groups_exclude];
-    if lists.iter().all(|list| list.is_empty()) {
-        return Some(true);
-    }
-    let person = person?;
-    let named = |list: &[SmolStr]| list.iter().any(|id| id == person.as_str());
-    let in_any = |list: &[SmolStr]| {
-        let known: Vec<Option<bool>> = list.iter().map(|group| groups.has(group, person)).collect();
-        if known.contains(&Some(true)) { Some(true) } else { (!known.contains(&None)).then_some(false) }
-    };
-    let left_out = if named(users_exclude) { Some(true) } else { in_any(groups_exclude) };
-    let is_for_all = users_include.is_empty() && groups_include.is_empty();
-    let taken_in = if is_for_all || named(users_include) { Some(true) } else { in_any(groups_include) };
-    match (taken_in, left_out) {
-        (Some(false), _) | (_, Some(true)) => Some(false),
-        (Some(true), Some(false)) => Some(true),
-        (None, _) | (_, None) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{DeviceCondition, Rule};
+    use crate::event::{Person, Timestamp};
+    use crate::input::{DeviceCondition, People, Rule};
+    use crate::policy::Groups;
 
     fn assurance(platform: Platform) -> Assurance {
         Assurance { name: "x".into(), platform, grace: None, requirements: Vec::new() }
@@ -224,8 +189,22 @@ mod tests {
                 ("dae3".into(), assurance(Platform::Ios)),
             ]
             .into(),
+            ..Policies::default()
         };
-        let found = match Scope::of(&policies, &known, Some(&person), Platform::Macos) {
+        let query = Query {
+            at: Timestamp::MIN,
+            person: Some(&person),
+            groups: &known,
+            platform: Platform::Macos,
+            device: None,
+            app: None,
+            rule: None,
+            zone: None,
+            risk: None,
+            granted: None,
+            phishing_resistant: None,
+        };
+        let found = match Scope::of(&policies, &query) {
             Scope::Rules(policies) => {
                 let rules = policies.iter().flatten().map(|rule| rule.assurances.join(" or "));
                 rules.collect::<Vec<_>>().join("; ")
@@ -262,20 +241,5 @@ mod tests {
         let people = groups(&["00g9"], &[]);
         let unknown = Conditions { people, ..office };
         check(vec![rule(Access::Deny, unknown), gate(People::default(), &["dae1"])], "dae1");
-    }
-
-    #[test]
-    fn a_platform_condition_is_a_system_or_a_kind_of_device() {
-        let condition = |kind: &str, platform| PlatformCondition { kind: kind.into(), platform };
-        for (list, platform, expect) in [
-            (vec![], Platform::Linux, true),
-            (vec![condition("DESKTOP", Some(Platform::Macos))], Platform::Windows, false),
-            (vec![condition("DESKTOP", None)], Platform::Windows, true),
-            (vec![condition("MOBILE", None)], Platform::Windows, false),
-            (vec![condition("MOBILE", None), condition("ANY", None)], Platform::Windows, true),
-            (vec![condition("OTHER", None)], Platform::Macos, false),
-        ] {
-            assert_eq!(is_for(&list, platform), expect, "{list:?} {platform}");
-        }
     }
 }
