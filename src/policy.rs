@@ -8,9 +8,19 @@
 //! Pure: no clock, no I/O.
 
 pub mod ask;
+mod assurance;
 pub mod baseline;
+mod evaluate;
+mod expression;
 pub mod fleet;
 mod groups;
+mod integrators;
+pub mod ledger;
+mod logic;
+pub mod parse;
+mod patch;
+mod rules;
+mod version;
 pub mod whatif;
 
 use serde::{Deserialize, Serialize};
@@ -20,8 +30,9 @@ use crate::event::{
     App, Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
     Timestamp,
 };
-use crate::input::Policies;
 
+pub use assurance::checks;
+pub use evaluate::{Decision, decide, evaluate};
 pub use groups::Groups;
 
 /// What is asked about one sign-in.
@@ -155,7 +166,5 @@ impl Evaluation {
     }
 }
 
-/// Why a sign-in ended as it did, by the policies in force; `None` where no policy is known.
-pub fn evaluate(_policies: Option<&Policies>, _query: &Query<'_>) -> Evaluation {
-    Evaluation::none()
-}
+#[cfg(test)]
+mod tests;

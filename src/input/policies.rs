@@ -27,6 +27,8 @@ pub struct Policies {
     pub policies: BTreeMap<SmolStr, AccessPolicy>,
     /// Device assurance policies by id (`dae…`).
     pub assurances: BTreeMap<SmolStr, Assurance>,
+    /// The vendors' releases, where the document holds them.
+    pub releases: Releases,
 }
 
 /// One access policy: an app's sign-on policy.
@@ -144,7 +146,7 @@ pub struct Assurance {
     pub platform: Platform,
     /// Until when a device that fails is let in, if at all.
     pub grace: Option<Grace>,
-    /// What it asks for, in the order of the documentation: all must be met.
+    /// What it asks for, in the order of [`Requirement`]: all must be met.
     pub requirements: Vec<Requirement>,
 }
 
@@ -178,7 +180,8 @@ pub enum Requirement {
         check: PostureCheck,
         /// The member, as the policy spells it.
         member: SmolStr,
-        /// What it must be, as JSON.
+        /// What it must be, as text: `true`, a word, a lowest version (`browserVersion`, `osVersion`), or words that
+        /// are each enough, joined by `" or "`.
         required: SmolStr,
     },
     /// Something that this model does not know, by its name.
