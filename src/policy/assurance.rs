@@ -53,12 +53,7 @@ pub(super) fn of(assurance: &Assurance, context: &Context<'_>) -> Vec<Check> {
     checks
 }
 
-fn of_requirement(
-    checks: &mut Vec<Check>,
-    requirement: &Requirement,
-    signals: &DeviceSignals,
-    context: &Context<'_>,
-) {
+fn of_requirement(checks: &mut Vec<Check>, requirement: &Requirement, signals: &DeviceSignals, context: &Context<'_>) {
     match requirement {
         Requirement::OsVersion(version) => os_version(checks, version, signals, context),
         Requirement::Windows(constraints) => windows(checks, constraints, signals, context),
@@ -123,12 +118,7 @@ pub(super) const fn yes_or_no(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 
-fn os_version(
-    checks: &mut Vec<Check>,
-    version: &OsRequirement,
-    signals: &DeviceSignals,
-    context: &Context<'_>,
-) {
+fn os_version(checks: &mut Vec<Check>, version: &OsRequirement, signals: &DeviceSignals, context: &Context<'_>) {
     let actual = signals.os_version.as_ref();
     if let Some(minimum) = &version.minimum {
         let result = known(actual.and_then(|actual| reaches(actual, minimum)));
@@ -141,12 +131,7 @@ fn os_version(
 }
 
 /// The constraint of the device's own major version decides; without one the device is not allowed.
-fn windows(
-    checks: &mut Vec<Check>,
-    constraints: &[WindowsConstraint],
-    signals: &DeviceSignals,
-    context: &Context<'_>,
-) {
+fn windows(checks: &mut Vec<Check>, constraints: &[WindowsConstraint], signals: &DeviceSignals, context: &Context<'_>) {
     let is_allowed = |constraint: &WindowsConstraint| {
         constraint.version.dynamic.is_none_or(|moving| moving.kind != VersionKind::NotAllowed)
     };
@@ -187,12 +172,13 @@ fn either(words: &[SmolStr]) -> SmolStr {
 fn encrypted(actual: &str, words: &[SmolStr]) -> Option<bool> {
     let right = |word: &str| if word == "ALL_INTERNAL_VALUES" { "ALL_INTERNAL_VOLUMES".len() } else { word.len() };
     let same = |word: &SmolStr| {
-        word == actual || (right(word) == right(actual) && word.starts_with("ALL_INTERNAL_V") && actual.starts_with("ALL_INTERNAL_V"))
+        word == actual
+            || (right(word) == right(actual)
+                && word.starts_with("ALL_INTERNAL_V")
+                && actual.starts_with("ALL_INTERNAL_V"))
     };
-    let is_known = matches!(
-        actual,
-        "NONE" | "FULL" | "USER" | "SYSTEM_VOLUME" | "ALL_INTERNAL_VOLUMES" | "ALL_INTERNAL_VALUES"
-    );
+    let is_known =
+        matches!(actual, "NONE" | "FULL" | "USER" | "SYSTEM_VOLUME" | "ALL_INTERNAL_VOLUMES" | "ALL_INTERNAL_VALUES");
     let is_one = words.iter().any(same);
     (is_known || is_one).then_some(is_one)
 }
@@ -210,13 +196,9 @@ fn locked(actual: &str, words: &[SmolStr]) -> Option<bool> {
 fn signal(context: &Context<'_>, what: PostureCheck, member: &SmolStr, required: &SmolStr) -> Check {
     let detail = if what == PostureCheck::Osquery { member.clone() } else { snake_case(member) };
     match context.signal(what, member) {
-        Signal::Absent => Check {
-            check: what,
-            detail,
-            required: required.clone(),
-            actual: None,
-            result: CheckVerdict::Unknown,
-        },
+        Signal::Absent => {
+            Check { check: what, detail, required: required.clone(), actual: None, result: CheckVerdict::Unknown }
+        }
         Signal::Unreadable(text) => unreadable(what, &detail, required.clone(), text),
         Signal::Value(actual) => {
             let result = if what == PostureCheck::ChromeDeviceTrust && is_version(member) {
@@ -255,9 +237,8 @@ fn one_of(member: &str, actual: &str, required: &str) -> Option<bool> {
         return None;
     }
     let number = |text: &str| text.parse::<f64>().ok();
-    let same = |word: &str| {
-        word.eq_ignore_ascii_case(actual) || number(word).is_some_and(|word| number(actual) == Some(word))
-    };
+    let same =
+        |word: &str| word.eq_ignore_ascii_case(actual) || number(word).is_some_and(|word| number(actual) == Some(word));
     Some(required.split(" or ").any(same))
 }
 
@@ -368,11 +349,7 @@ mod tests {
         judge(
             "IOS",
             json!({"screenLockType": {"include": ["BIOMETRIC"]}, "jailbreak": false}),
-            DeviceSignals {
-                screen_lock: Some("PASSCODE".into()),
-                jailbreak: Some(true),
-                ..DeviceSignals::default()
-            },
+            DeviceSignals { screen_lock: Some("PASSCODE".into()), jailbreak: Some(true), ..DeviceSignals::default() },
             &["biometrics/any_of [BIOMETRIC] PASSCODE fail", "jailbreak/not_allowed [false] true fail"],
         );
         let odd = DeviceSignals { disk_encryption: Some("PARTLY".into()), ..DeviceSignals::default() };

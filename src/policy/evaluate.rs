@@ -150,9 +150,8 @@ impl<'c, 'p> Case<'c, 'p> {
                 return;
             }
         }
-        let is_ruled_out = |reading: &Reading<'_>| {
-            reading.request == CheckVerdict::Pass && reading.device == CheckVerdict::Pass
-        };
+        let is_ruled_out =
+            |reading: &Reading<'_>| reading.request == CheckVerdict::Pass && reading.device == CheckVerdict::Pass;
         let nearest = self.nearest(|reading| reading.is_candidate(), is_ruled_out);
         self.take(evaluation, &nearest);
         let is_failing = evaluation.checks.iter().any(|check| check.result == CheckVerdict::Fail);
@@ -181,8 +180,7 @@ impl<'c, 'p> Case<'c, 'p> {
     fn take(&self, evaluation: &mut Evaluation, readings: &[&Reading<'_>]) {
         let asks = readings.iter().any(|reading| reading.asks_device);
         evaluation.would_grant = readings.first().map(|reading| reading.rule.name.clone());
-        evaluation.checks =
-            if asks && self.query.device.is_none() { vec![no_device()] } else { merge(readings) };
+        evaluation.checks = if asks && self.query.device.is_none() { vec![no_device()] } else { merge(readings) };
     }
 
     fn grant(&self, evaluation: &mut Evaluation) {
@@ -211,9 +209,8 @@ impl<'c, 'p> Case<'c, 'p> {
     /// Devices that got in although the policy knows rules that would not have let them.
     fn ungated(&self, own: &Rule, loose: &mut Vec<Loose>) {
         let device = |rule: &'p Rule| rule.conditions.device.as_ref();
-        let demands_managed = |rule: &Rule| {
-            rule.conditions.device.as_ref().is_some_and(|device| device.managed == Some(true))
-        };
+        let demands_managed =
+            |rule: &Rule| rule.conditions.device.as_ref().is_some_and(|device| device.managed == Some(true));
         let is_gated = |rule: &'p Rule| {
             device(rule).is_some_and(|device| device.registered == Some(true) || !device.assurances.is_empty())
         };
@@ -235,9 +232,11 @@ impl<'c, 'p> Case<'c, 'p> {
     /// What would happen: the checks of the rule that matches, else of the nearest one that asks for the device.
     fn question(&self, evaluation: &mut Evaluation) {
         let matches = |reading: &&Reading<'_>| reading.verdict() != CheckVerdict::Fail;
-        let found = self.readings.iter().find(matches).filter(|reading| {
-            reading.verdict() == CheckVerdict::Pass && reading.rule.access == Access::Allow
-        });
+        let found = self
+            .readings
+            .iter()
+            .find(matches)
+            .filter(|reading| reading.verdict() == CheckVerdict::Pass && reading.rule.access == Access::Allow);
         match found {
             Some(found) => self.take(evaluation, &[found]),
             None => {

@@ -252,7 +252,9 @@ impl<'e> Parser<'e, '_> {
             signals.and_then(read).map_or(Signal::Absent, |flag| Signal::Value(yes_or_no(flag)))
         };
         let (what, detail, signal) = match path {
-            "device.profile.registered" => (PostureCheck::NotRegistered, "required", flag(|signals| signals.registered)),
+            "device.profile.registered" => {
+                (PostureCheck::NotRegistered, "required", flag(|signals| signals.registered))
+            }
             "device.profile.managed" => (PostureCheck::NotManaged, "required", flag(|signals| signals.managed)),
             "device.profile.secureHardwarePresent" => {
                 (PostureCheck::SecureHardware, "present", flag(|signals| signals.secure_hardware))
@@ -289,10 +291,9 @@ impl<'e> Parser<'e, '_> {
             Signal::Absent => check(None, CheckVerdict::Unknown),
             // Nothing is unlike everything: that a text which was not read differs is no finding.
             Signal::Unreadable(text) if op == Op::Ne => check(Some(text), CheckVerdict::Unknown),
-            Signal::Unreadable(text) => Node {
-                verdict: CheckVerdict::Fail,
-                checks: vec![unreadable(what, detail, required, text)],
-            },
+            Signal::Unreadable(text) => {
+                Node { verdict: CheckVerdict::Fail, checks: vec![unreadable(what, detail, required, text)] }
+            }
             Signal::Value(value) => check(Some(value), known(holds(value, op, literal))),
         })
     }
@@ -551,10 +552,16 @@ mod tests {
     fn what_is_not_known_is_unknown_and_listed() {
         for (text, verdict, unread) in [
             ("user.isMemberOf({'group.id': '00g1)('})", Unknown, &["user.isMemberOf"][..]),
-            ("user.profile.department == 'IT' && device.provider.zta.overall >= 60", Fail, &["user.profile.department"]),
-            ("device.provider.oktaVerify.version.versionGreaterThan('9.4') == true", Unknown, &[
-                "device.provider.oktaVerify.version.versionGreaterThan",
-            ]),
+            (
+                "user.profile.department == 'IT' && device.provider.zta.overall >= 60",
+                Fail,
+                &["user.profile.department"],
+            ),
+            (
+                "device.provider.oktaVerify.version.versionGreaterThan('9.4') == true",
+                Unknown,
+                &["device.provider.oktaVerify.version.versionGreaterThan"],
+            ),
             ("device.provider.zta.csSerialNumber == device.profile.serialNumber", Unknown, &["comparison"]),
             ("device.profile.managed ? true : false", Unknown, &["elCondition"]),
             ("", Unknown, &["elCondition"]),

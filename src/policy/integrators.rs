@@ -157,9 +157,7 @@ fn entry(value: Value, left: &mut usize) -> Option<Entry> {
             Some(Value::Object(map)) => entry(Value::Object(map), left),
             _ => Some(Entry::Unreadable(text.into())),
         },
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_)) => {
-            Some(Entry::Unreadable(other.to_smolstr()))
-        }
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_)) => Some(Entry::Unreadable(other.to_smolstr())),
     }
 }
 

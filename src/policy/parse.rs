@@ -40,9 +40,8 @@ pub fn parse(text: &[u8]) -> Result<Policies, PolicyError> {
     if text.len() > DOCUMENT_BYTES {
         return Err(document(".", format!("at most {DOCUMENT_BYTES} bytes")));
     }
-    let value: Value = serde_json::from_slice(text).map_err(|error| {
-        document(".", format!("JSON (line {}, column {})", error.line(), error.column()))
-    })?;
+    let value: Value = serde_json::from_slice(text)
+        .map_err(|error| document(".", format!("JSON (line {}, column {})", error.line(), error.column())))?;
     let root = Object::top("policies document", &value)?;
     let mut rules = BTreeMap::new();
     if let Some(lists) = root.object("rules")? {

@@ -39,9 +39,7 @@ impl Reading<'_> {
 
     /// Whether it lets people in and may have been for this one but for the device.
     pub(super) fn is_candidate(&self) -> bool {
-        self.rule.access == Access::Allow
-            && self.people != CheckVerdict::Fail
-            && self.request != CheckVerdict::Fail
+        self.rule.access == Access::Allow && self.people != CheckVerdict::Fail && self.request != CheckVerdict::Fail
     }
 
     fn fails(&self) -> bool {
@@ -107,7 +105,9 @@ pub(super) fn people(people: &People, query: &Query<'_>) -> CheckVerdict {
         if users.iter().any(|user| user == person.as_str()) {
             return CheckVerdict::Pass;
         }
-        groups.iter().fold(CheckVerdict::Fail, |any, group| super::logic::or(any, known(query.groups.has(group, person))))
+        groups
+            .iter()
+            .fold(CheckVerdict::Fail, |any, group| super::logic::or(any, known(query.groups.has(group, person))))
     };
     let is_for_all = users_include.is_empty() && groups_include.is_empty();
     let included = if is_for_all { CheckVerdict::Pass } else { in_any(users_include, groups_include) };
@@ -152,7 +152,10 @@ fn on(condition: &PlatformCondition, platform: Platform) -> CheckVerdict {
         "MOBILE" => known(is_desktop.map(|is_desktop| !is_desktop)),
         "ANY" => CheckVerdict::Pass,
         // `OTHER` and words that are not documented.
-        _ => known(matches!(platform, Platform::Macos | Platform::Windows | Platform::Ios | Platform::Android).then_some(false)),
+        _ => known(
+            matches!(platform, Platform::Macos | Platform::Windows | Platform::Ios | Platform::Android)
+                .then_some(false),
+        ),
     };
     let of_system = match condition.platform {
         None => CheckVerdict::Pass,
@@ -302,9 +305,7 @@ pub(super) fn merge(readings: &[&Reading<'_>]) -> Vec<Check> {
         if merged.iter().any(|seen| is_same(&seen)) {
             continue;
         }
-        let in_each = |holds: &dyn Fn(&Check) -> bool| {
-            readings.iter().all(|reading| reading.checks.iter().any(holds))
-        };
+        let in_each = |holds: &dyn Fn(&Check) -> bool| readings.iter().all(|reading| reading.checks.iter().any(holds));
         let fails = |other: &Check| other.check == check.check && other.result == CheckVerdict::Fail;
         let passes = |other: &Check| is_same(&other) && other.result == CheckVerdict::Pass;
         let result = match check.result {

@@ -7,9 +7,7 @@ use smol_str::SmolStr;
 
 use super::parse::parse;
 use super::{Agreement, AssuranceResult, Decision, Evaluation, Groups, Loose, Query, decide, evaluate};
-use crate::event::{
-    DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk, Timestamp,
-};
+use crate::event::{DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk, Timestamp};
 use crate::input::Policies;
 use Agreement::{Agree, Disagree, Undecided};
 use PostureCheck::{
@@ -207,16 +205,22 @@ fn only_rules_that_may_have_been_for_this_sign_in_count() {
 #[test]
 fn where_membership_is_unknown_a_check_fails_only_if_it_fails_for_every_rule_that_remains() {
     let rules = |first: &[&str], second: &[&str]| {
-        json!([allow("rul1", 1, in_group("00ga", first)), allow("rul2", 2, in_group("00gb", second)),
-            catch_all("DENY")])
+        json!([
+            allow("rul1", 1, in_group("00ga", first)),
+            allow("rul2", 2, in_group("00gb", second)),
+            catch_all("DENY")
+        ])
     };
     check(&refused(mac("14.5")).of(rules(&["dae15"], &["dae14"])), POSTURE, &[OsVersion], &[], Agree);
     // Who is refused with a device that the second rule accepts is not in its group.
     check(&refused(mac("14.6")).of(rules(&["dae15"], &["dae14"])), POSTURE, &[OsVersion], &[], Undecided);
     let open = DeviceSignals { disk_encryption: Some("NONE".into()), ..mac("14.6") };
     check(&refused(open).of(rules(&["dae15"], &["dae14"])), None, &[], &[OsVersion, DiskEncryption], Agree);
-    let sure = json!([allow("rul1", 1, in_group("00ga", &["dae15"])), allow("rul2", 2, in_group("00gin", &["dae14"])),
-        catch_all("DENY")]);
+    let sure = json!([
+        allow("rul1", 1, in_group("00ga", &["dae15"])),
+        allow("rul2", 2, in_group("00gin", &["dae14"])),
+        catch_all("DENY")
+    ]);
     let evaluation = refused(DeviceSignals { disk_encryption: Some("NONE".into()), ..mac("14.6") }).of(sure);
     check(&evaluation, POSTURE, &[DiskEncryption], &[], Agree);
     assert_eq!(evaluation.would_grant.as_deref(), Some("rul2 name"));
@@ -330,8 +334,11 @@ fn without_a_policy_the_device_block_alone_speaks() {
 
 #[test]
 fn a_question_is_answered_by_the_first_rule_that_matches() {
-    let rules = json!([allow("rul1", 1, in_group("00gin", &["dae15"])), allow("rul2", 2, in_group("00gwho", &["dae14"])),
-        catch_all("DENY")]);
+    let rules = json!([
+        allow("rul1", 1, in_group("00gin", &["dae15"])),
+        allow("rul2", 2, in_group("00gwho", &["dae14"])),
+        catch_all("DENY")
+    ]);
     let policies = policies(rules);
     for (version, decision, grants, failing) in [
         ("15.1", Some("rul1"), "rul1 name", &[][..]),

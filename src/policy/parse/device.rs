@@ -8,9 +8,7 @@ use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use super::object::{Object, PolicyError, says};
 use crate::event::{Platform, PostureCheck, Span, Timestamp};
-use crate::input::{
-    Assurance, DynamicVersion, Grace, OsRequirement, Requirement, VersionKind, WindowsConstraint,
-};
+use crate::input::{Assurance, DynamicVersion, Grace, OsRequirement, Requirement, VersionKind, WindowsConstraint};
 
 /// The members that ask for something of the device, each the source of one part of the requirements, in their order.
 pub(in crate::policy) const PARTS: [&str; 8] = [

@@ -79,9 +79,7 @@ impl<'v> Object<'v> {
     pub(in crate::policy) fn object(&self, member: &str) -> Result<Option<Object<'v>>, PolicyError> {
         match self.get(member) {
             None => Ok(None),
-            Some(Value::Object(map)) => {
-                Ok(Some(Object { label: self.label.clone(), path: self.at(member), map }))
-            }
+            Some(Value::Object(map)) => Ok(Some(Object { label: self.label.clone(), path: self.at(member), map })),
             Some(_) => Err(self.error(member, "an object")),
         }
     }

@@ -91,12 +91,7 @@ fn phishing_resistant(method: &Object<'_>) -> Result<bool, PolicyError> {
     Ok(!constraints.is_empty() && constraints.iter().all(demands))
 }
 
-fn condition(
-    conditions: &mut Conditions,
-    all: &Object<'_>,
-    name: &str,
-    value: &Value,
-) -> Result<(), PolicyError> {
+fn condition(conditions: &mut Conditions, all: &Object<'_>, name: &str, value: &Value) -> Result<(), PolicyError> {
     let below = format!("{name}.");
     conditions.unread.retain(|unread| unread != name && !unread.starts_with(&below));
     match name {
