@@ -8,6 +8,7 @@
 //! Only this module joins the edges. Sources and sinks may be unreachable for as long as they like: the daemon starts,
 //! says so in `/readyz`, and keeps trying.
 
+mod ask;
 pub mod demo;
 pub mod parts;
 pub mod policies;
@@ -148,8 +149,10 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (publisher, view) = Publisher::new(conditions.clone());
     let (stop_web, stopped_web) = watch::channel(false);
     tokio::spawn(publisher.keep_readiness(stopped_web.clone()));
-    let (address, web) =
-        serve_web(config.listen, token.as_ref(), view.clone(), &conditions, metrics, stopped_web).await?;
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let access = (config.listen, token.as_ref());
+    let asker = ask::asker(inbox.downgrade());
+    let (address, web) = serve_web(access, view.clone(), &conditions, metrics, asker, stopped_web).await?;
     tracing::info!(%address, "listening");
 
     let state_dir = config.state_dir.clone();
@@ -168,7 +171,6 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
-    let (inbox, messages) = mpsc::channel(INBOX);
     let started = Started::new(&config, &parts);
     let tables: SharedTables = Arc::new(RwLock::new(Arc::new(parts.tables)));
     let groups = spawn::wanted(parts::groups(&parts.core, &parts.policies));
@@ -274,11 +276,11 @@ fn lookup(environment: &Environment) -> source::Environment {
 }
 
 async fn serve_web(
-    listen: SocketAddr,
-    token: Option<&Secret>,
+    (listen, token): (SocketAddr, Option<&Secret>),
     view: watch::Receiver<Arc<View>>,
     conditions: &Conditions,
     metrics: Arc<Handle>,
+    asker: web::Asker,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
     let failed = |source| StartError::Listen { address: listen, source };
@@ -301,7 +303,7 @@ async fn serve_web(
         }
         metrics.render()
     };
-    let shared = web::Shared { view, conditions: conditions.clone(), metrics: Arc::new(render) };
+    let shared = web::Shared { view, conditions: conditions.clone(), metrics: Arc::new(render), asker };
     let access = Access::new(address, token);
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;

@@ -12,6 +12,7 @@ pub mod simulate;
 pub mod state;
 pub mod validate;
 pub mod version;
+pub mod whatif;
 
 use std::path::PathBuf;
 
@@ -43,6 +44,8 @@ pub enum Command {
     Replay(replay::Args),
     /// Say what each record of a log means.
     Explain(explain::ExplainArgs),
+    /// Say whom a change of device assurance would refuse, or what the fleet is like.
+    Whatif(whatif::Args),
     /// Check a configuration without binding or connecting anything.
     Validate(validate::Args),
     /// Make or serve a simulated org's log.
@@ -65,6 +68,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args, &environment),
             Self::Replay(args) => replay::run(&args, &environment),
             Self::Explain(args) => explain::run(&args, &environment),
+            Self::Whatif(args) => whatif::run(&args, &environment),
             Self::Validate(args) => validate::run(&args, &environment),
             Self::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
             Self::State(args) => state::run(&args, &environment),

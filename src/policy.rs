@@ -7,9 +7,12 @@
 //!
 //! Pure: no clock, no I/O.
 
+pub mod ask;
 mod assurance;
+pub mod baseline;
 mod evaluate;
 mod expression;
+pub mod fleet;
 mod groups;
 mod integrators;
 pub mod ledger;
@@ -18,6 +21,7 @@ pub mod parse;
 mod patch;
 mod rules;
 mod version;
+pub mod whatif;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;

@@ -30,6 +30,7 @@ pub use view::{OrgView, SeriesView};
 use crate::action::{Action, IncidentAction};
 use crate::event::{Org, Person, SourceName};
 use crate::input::{CoreConfig, Input, OrgConfig};
+use crate::policy::fleet::Fleet;
 use org::{OrgWatch, Setting};
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
@@ -144,6 +145,12 @@ impl Watch {
     pub fn orgs(&self) -> impl Iterator<Item = OrgView<'_>> {
         let configured = self.orgs.iter().filter(|(name, _)| self.config.orgs.contains_key(*name));
         configured.map(|(name, org)| OrgView::new(name, org))
+    }
+
+    /// What the devices of an org last said; `None` where the org is not configured.
+    pub fn fleet(&self, org: &Org) -> Option<&Fleet> {
+        self.config.orgs.get(org)?;
+        self.orgs.get(org).map(|org| &org.fleet)
     }
 
     /// The whole state as bytes.

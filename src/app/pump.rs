@@ -40,6 +40,17 @@ pub(super) enum Message {
     Batch(Batch),
     /// A configuration of the core that may have changed, with what files of policies say.
     Configure(Box<CoreConfig>, FilePolicies),
+    /// A question about what is committed.
+    Ask(Question),
+}
+
+/// Looks at the core between two commits and changes nothing; it must be quick, for nothing is folded meanwhile.
+pub(super) struct Question(pub(super) Box<dyn FnOnce(&Watch) + Send>);
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Question")
+    }
 }
 
 /// Why the pump stopped before it was asked to.
@@ -76,6 +87,14 @@ struct Turn {
     positions: BTreeMap<SourceName, Position>,
     received: Vec<Instant>,
     backlog: bool,
+    questions: Vec<Question>,
+}
+
+impl Turn {
+    /// Whether there is nothing to commit: only questions were asked.
+    fn is_idle(&self) -> bool {
+        self.commit.inputs.is_empty() && self.positions.is_empty() && self.received.is_empty()
+    }
 }
 
 /// What a restart begins with.
@@ -161,7 +180,14 @@ impl Pump {
                 block_in_place(|| self.take(&mut turn, message))?;
                 next = if turn.commit.inputs.len() < TURN_INPUTS { inbox.try_recv().ok() } else { None };
             }
-            block_in_place(|| self.finish_turn(turn))?;
+            block_in_place(|| {
+                let questions = std::mem::take(&mut turn.questions);
+                if questions.is_empty() || !turn.is_idle() {
+                    self.finish_turn(turn)?;
+                }
+                questions.into_iter().for_each(|Question(ask)| ask(&self.watch));
+                Ok::<_, PumpError>(())
+            })?;
             self.snapshot_if_due().await?;
         }
         if self.since_snapshot > 0 {
@@ -173,6 +199,7 @@ impl Pump {
     fn take(&mut self, turn: &mut Turn, message: Message) -> Result<(), PumpError> {
         match message {
             Message::Configure(config, policies) => self.configure(turn, &config, &policies),
+            Message::Ask(question) => turn.questions.push(question),
             Message::Batch(batch) => {
                 turn.received.push(batch.received);
                 turn.backlog |= batch.backlog;

@@ -98,7 +98,7 @@ pub(super) fn read<'p>(
 }
 
 /// Whether the person is in the rule's scope: in any of the people or groups it names, in none that it leaves out.
-fn people(people: &People, query: &Query<'_>) -> CheckVerdict {
+pub(super) fn people(people: &People, query: &Query<'_>) -> CheckVerdict {
     let People { users_include, users_exclude, groups_include, groups_exclude } = people;
     let in_any = |users: &[SmolStr], groups: &[SmolStr]| {
         let Some(person) = query.person else { return CheckVerdict::Unknown };
@@ -129,7 +129,7 @@ fn request(conditions: &Conditions, query: &Query<'_>) -> CheckVerdict {
     and(and(network, risk), and(unread, platforms(&conditions.platforms, query.platform)))
 }
 
-fn platforms(conditions: &[PlatformCondition], platform: Platform) -> CheckVerdict {
+pub(super) fn platforms(conditions: &[PlatformCondition], platform: Platform) -> CheckVerdict {
     if conditions.is_empty() {
         return CheckVerdict::Pass;
     }

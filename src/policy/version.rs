@@ -10,7 +10,7 @@ use crate::event::{CheckVerdict, Platform};
 use crate::input::{DynamicVersion, Releases, VersionKind};
 
 /// More parts than any vendor writes.
-const PARTS: usize = 8;
+pub(super) const PARTS: usize = 8;
 
 /// The first build of Windows 11; the version's first part is 10 on both.
 const WINDOWS_11: u64 = 22_000;
@@ -32,6 +32,11 @@ impl Version {
             version.written += 1;
         }
         Some(version)
+    }
+
+    /// Its numbers, to be ordered by: `14.6` and `14.6.0` are one version.
+    pub(super) const fn parts(&self) -> [u64; PARTS] {
+        self.parts
     }
 
     fn part(&self, index: usize) -> Option<u64> {

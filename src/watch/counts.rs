@@ -35,6 +35,8 @@ pub enum Limit {
     Waiting,
     /// Refusals in reach: the oldest was dropped.
     Refusals,
+    /// Devices: the one silent for longest was dropped.
+    Devices,
 }
 
 impl Limit {
@@ -46,6 +48,7 @@ impl Limit {
             Self::Dedupe => "dedupe",
             Self::Waiting => "waiting",
             Self::Refusals => "refusals",
+            Self::Devices => "devices",
         }
     }
 }

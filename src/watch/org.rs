@@ -16,6 +16,7 @@ use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, Signal, 
 use crate::event::{AuthEvent, Credential, EventId, Org, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
 use crate::input::{CoreConfig, OrgConfig, Policies, PolicyOrigin};
+use crate::policy::fleet::Fleet;
 use crate::policy::{Evaluation, Groups};
 use crate::window::{GoodBad, Latency, Ring};
 
@@ -44,6 +45,8 @@ pub(super) struct OrgWatch {
     pub(super) minutes: Ring<GoodBad>,
     pub(super) durations: BTreeMap<Credential, Ring<Latency>>,
     pub(super) lag: Ring<Latency>,
+    /// What every device last said; people outside the SLIs are in it.
+    pub(super) fleet: Fleet,
     last_tick: Option<Timestamp>,
     /// Notifications are held until the daemon has caught up.
     held: bool,
@@ -105,6 +108,7 @@ impl OrgWatch {
             minutes: Ring::new(Span::minutes(1), 61),
             durations: BTreeMap::new(),
             lag: Ring::new(ten_minutes, 7),
+            fleet: Fleet::default(),
             last_tick: None,
             held: false,
         }
@@ -146,6 +150,11 @@ impl OrgWatch {
             bucket.record(server_now - published);
         }
         self.postures.change(event, published);
+        let evicted = self.fleet.counts().evicted;
+        self.fleet.saw_event(event);
+        if self.fleet.counts().evicted > evicted {
+            self.counts.limit(Limit::Devices);
+        }
         let groups = &self.postures.groups;
         if !event.person.as_ref().is_some_and(|person| setting.is_break_glass(person, groups)) {
             self.sign_in(event, setting);
@@ -239,6 +248,7 @@ impl OrgWatch {
         self.table.forget(hash);
         self.refusals.forget(hash);
         self.incidents.forget(hash);
+        self.fleet.forget(person);
     }
 
     pub(super) fn known_incidents(&self) -> Vec<Incident> {
@@ -351,6 +361,7 @@ impl OrgWatch {
         if !self.clocks.advance(&setting.org.sources, TICK) {
             return;
         }
+        self.fleet.expire(self.clocks.watermark());
         let newest_due = self.clocks.watermark().floor(TICK);
         loop {
             let first_waiting = self.waiting.keys().next().map(|(published, _)| published.floor(TICK) + TICK);
