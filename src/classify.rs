@@ -14,6 +14,7 @@ mod device;
 mod document;
 mod error;
 mod evidence;
+mod network;
 mod outcome;
 mod subject;
 mod tables;
@@ -22,10 +23,11 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-pub use address::{Network, NetworkError, client_address};
+pub use address::client_address;
 pub use document::document;
 pub use error::{PageError, RulesError};
 pub use evidence::{Evidence, Explained, Ground, Source};
+pub use network::Network;
 pub use tables::{Rests, Tables};
 
 use crate::decode;

@@ -29,6 +29,7 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use crate::classify::Network;
 use crate::event::{Org, SourceName, Span};
 use crate::input::{Cohort, CoreConfig, OrgConfig};
 use crate::yaml::{self, Node, Origin, section};
@@ -43,7 +44,6 @@ pub use judge::Judge;
 pub use limits::Limits;
 pub use people::BreakGlass;
 pub use policies::{PolicyFiles, Written};
-pub use proxies::Network;
 
 /// Where the web server listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);

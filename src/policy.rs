@@ -30,6 +30,7 @@ use crate::event::{
     App, Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
     Timestamp, vocabulary,
 };
+use crate::input::Releases;
 
 pub use assurance::checks;
 pub use evaluate::{Decision, decide, evaluate};
@@ -61,6 +62,8 @@ pub struct Query<'a> {
     pub granted: Option<bool>,
     /// Whether a phishing-resistant authenticator was used; `None` where nothing says so.
     pub phishing_resistant: Option<bool>,
+    /// The vendors' releases; `None` takes those of the policies' document.
+    pub releases: Option<&'a Releases>,
 }
 
 vocabulary! {

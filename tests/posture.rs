@@ -208,6 +208,7 @@ impl Case {
                 risk: event.context.risk.or_else(|| self.risk()),
                 granted,
                 phishing_resistant: event.phishing_resistant,
+                releases: None,
             },
         );
         Reading {

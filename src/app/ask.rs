@@ -8,8 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::pump::{Message, Question};
-use crate::policy::Groups;
-use crate::watch::Watch;
+use crate::watch::{OrgView, Watch};
 use crate::web::{Asker, OrgFacts};
 
 /// Asks what the pump behind `inbox` has committed.
@@ -33,10 +32,19 @@ pub(super) fn asker(inbox: mpsc::WeakSender<Message>) -> Asker {
 }
 
 fn facts(watch: &Watch) -> Vec<OrgFacts> {
-    let of = |(org, config): (&crate::event::Org, &crate::input::OrgConfig)| {
-        let fleet = watch.fleet(org)?.clone();
-        let cohorts = config.cohorts.clone();
-        Some(OrgFacts { org: org.clone(), fleet, policies: None, groups: Groups::default(), cohorts })
+    let of = |org: OrgView<'_>| {
+        let config = watch.config().orgs.get(org.name())?;
+        let policies = org.policies().cloned().map(|mut policies| {
+            policies.releases.clone_from(&config.releases);
+            Arc::new(policies)
+        });
+        Some(OrgFacts {
+            org: org.name().clone(),
+            fleet: org.fleet().clone(),
+            policies,
+            groups: org.groups().clone(),
+            cohorts: config.cohorts.clone(),
+        })
     };
-    watch.config().orgs.iter().filter_map(of).collect()
+    watch.orgs().filter_map(of).collect()
 }

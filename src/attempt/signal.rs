@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 
 use super::Verdict;
 use crate::event::{
-    App, AuthEvent, Credential, DeviceSignals, EventId, Flow, Kind, Outcome, Part, Person, Platform, PolicyRule, Reason,
-    Risk, Timestamp,
+    App, AuthEvent, Credential, DeviceSignals, EventId, Flow, Kind, Outcome, Part, Person, Platform, PolicyRule,
+    Reason, Risk, Timestamp,
 };
 
 /// An event's part in its attempt.

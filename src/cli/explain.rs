@@ -11,7 +11,7 @@ mod text;
 mod unknown;
 mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ pub use wait::{Expectation, WaitArgs};
 use self::flows::{Flows, LOOK_AHEAD};
 use self::unknown::Unknown;
 use super::{Exit, Failure, Outcome};
-use crate::app::parts;
-use crate::classify::Reader;
+use crate::app::{parts, policies};
+use crate::classify::{Network, Reader};
 use crate::config::{Config, Environment};
 use crate::event::{self, AuthEvent};
-use crate::input::Policies;
+use crate::input::{Policies, Releases};
 use crate::source::file::{Body, Records};
 
 /// Arguments of `explain`.
@@ -41,7 +41,7 @@ pub struct ExplainArgs {
     /// A running daemon instead of files.
     #[command(flatten)]
     pub wait: WaitArgs,
-    /// The org's label and the rules from this configuration instead of the defaults.
+    /// The org's label, rules, policies and proxies from this configuration instead of the defaults.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One JSON object a line.
@@ -84,13 +84,34 @@ pub fn lines(reader: &Reader, record: &[u8]) -> Vec<Explain> {
     lines
 }
 
+/// What a configuration says beside the rules: what answers are read with.
+#[derive(Clone, Debug, Default)]
+pub struct Ground {
+    /// The policies in force when the records begin.
+    pub policies: Option<Arc<Policies>>,
+    /// The vendors' releases.
+    pub releases: Releases,
+    /// Networks whose hops are not the client's.
+    pub proxies: Vec<Network>,
+}
+
+impl Ground {
+    fn of(config: &Config) -> Result<Self, Failure> {
+        let sources = [(config.org.clone(), BTreeSet::new())].into();
+        let mut core = config.core(&sources);
+        let policies = policies::read(config, &mut core).map_err(Failure::invalid)?.remove(&config.org);
+        let releases = core.orgs.remove(&config.org).map(|org| org.releases).unwrap_or_default();
+        Ok(Self { policies, releases, proxies: config.proxies.clone() })
+    }
+}
+
 /// Writes what every record means.
 ///
 /// # Errors
 /// The records cannot be read, or the output cannot be written.
 pub fn write(
     reader: &Reader,
-    policies: Option<Arc<Policies>>,
+    ground: Ground,
     records: &mut dyn FnMut() -> anyhow::Result<Option<Vec<u8>>>,
     mode: Mode,
     out: &mut dyn Write,
@@ -98,13 +119,16 @@ pub fn write(
     if mode.unknown {
         return write_unknown(reader, records, mode, out);
     }
-    let mut flows = Flows::new(policies);
+    let mut flows = Flows::new(ground.policies, ground.releases);
     let mut waiting: VecDeque<Read> = VecDeque::new();
     while let Some(record) = records()? {
-        reader.read_record(&record, &mut |read| {
-            if let Ok(event) = &read {
-                flows.note(event);
-            }
+        reader.explain_record(&record, &ground.proxies, &mut |read| {
+            let read = read.map(|explained| {
+                flows.note(&explained.event);
+                let notes =
+                    if mode.json { String::new() } else { text::evidence(&explained.evidence, explained.address) };
+                (explained.event, notes)
+            });
             waiting.push_back(read);
         });
         // Only what may still be explained by a neighbour holds up what comes after it.
@@ -119,35 +143,41 @@ pub fn write(
     Ok(out.flush()?)
 }
 
-/// One record as read.
-type Read = Result<AuthEvent, event::Reject>;
+/// One record as read: the event, and what its readings rest on, for people.
+type Read = Result<(AuthEvent, String), event::Reject>;
 
 fn is_open(read: &Read) -> bool {
-    read.as_ref().is_ok_and(Flows::is_answer)
+    read.as_ref().is_ok_and(|(event, _)| Flows::is_answer(event))
 }
 
 fn write_one(reader: &Reader, flows: &Flows, read: &Read, mode: Mode, out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut line = match read {
-        Ok(event) => Explain::event(event),
-        Err(reject) => Explain::reject(reader.org.as_str(), *reject),
+    let (event, notes) = match read {
+        Ok((event, notes)) => (event, notes),
+        Err(reject) => return write_line(&Explain::reject(reader.org.as_str(), *reject), mode, out),
     };
-    let evaluation = read.as_ref().ok().and_then(|event| flows.evaluate(event));
+    let mut line = Explain::event(event);
+    let evaluation = flows.evaluate(event);
     if let Some(evaluation) = &evaluation {
         line.evaluated(evaluation);
     }
-    if mode.redact {
-        line.redact();
-    }
+    write_line(&line, mode, out)?;
     if mode.json {
-        serde_json::to_writer(&mut *out, &line)?;
-        return Ok(out.write_all(b"\n")?);
+        return Ok(());
     }
-    writeln!(out, "{}", text(&line))?;
-    if let Some(evaluation) = evaluation.filter(|_| !mode.redact) {
-        let rule = read.as_ref().ok().and_then(|event| event.rule.as_ref()).map(|rule| rule.name.as_str());
+    out.write_all(notes.as_bytes())?;
+    if let Some(evaluation) = evaluation {
+        let rule = event.rule.as_ref().map(|rule| rule.name.as_str());
         out.write_all(text::posture(&evaluation, rule).as_bytes())?;
     }
     Ok(())
+}
+
+fn write_line(line: &Explain, mode: Mode, out: &mut dyn Write) -> anyhow::Result<()> {
+    if mode.json {
+        serde_json::to_writer(&mut *out, line)?;
+        return Ok(out.write_all(b"\n")?);
+    }
+    Ok(writeln!(out, "{}", text(line))?)
 }
 
 fn write_unknown(
@@ -177,6 +207,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
     let org = config.as_ref().map_or_else(|| event::Org::new("local"), |config| config.org.clone());
     let rules = config.as_ref().and_then(|config| config.rules.as_deref());
     let tables = parts::tables(rules).map_err(Failure::invalid)?;
+    let ground = config.as_ref().map(Ground::of).transpose()?.unwrap_or_default();
     let reader = Reader::new(org, Arc::new(tables));
     let mut files = Records::open(&args.files)?;
     let mut records = || {
@@ -188,7 +219,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
         }))
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    match write(&reader, None, &mut records, Mode::from(args), &mut out) {
+    match write(&reader, ground, &mut records, Mode::from(args), &mut out) {
         Err(error) if is_closed_pipe(&error) => Ok(Exit::Good),
         written => {
             written?;
@@ -226,7 +257,7 @@ mod tests {
         let mut records = records.iter();
         let mut out = Vec::new();
         let mut next = || Ok(records.next().map(|record| record.as_bytes().to_vec()));
-        write(&reader(), None, &mut next, mode, &mut out).expect("written");
+        write(&reader(), Ground::default(), &mut next, mode, &mut out).expect("written");
         String::from_utf8(out).expect("text")
     }
 
@@ -239,7 +270,7 @@ mod tests {
                 r#"{"uuid":"u1","org":"acme","published":"2026-03-02T09:00:00.000Z","event_type":"policy.evaluate_sign_on","#,
                 r#""kind":"policy_evaluation","credential":"fastpass","phishing_resistant":true,"outcome":"deny","#,
                 r#""okta_outcome":"DENY","reason":"policy_denied","#,
-                r#""posture":{"source":"none","policy":null,"fail":[],"unknown":[],"checks":[]},"platform":"macos","#,
+                r#""posture":{"source":"signals","policy":null,"fail":[],"unknown":[],"checks":[]},"platform":"macos","#,
                 r#""app":"0oa1qw2er3ty4ui5op6a","rule":"Catch-all Rule","attempt":"req1qw2er3ty4ui5op6as7df","reject":null}"#,
                 "\n"
             )
@@ -279,27 +310,77 @@ mod tests {
             "{}",
             r#"{"published":"2026-03-02T09:00:00Z","eventType":"application.policy.sign_on.deny_access","outcome":{"result":"SUCCESS"}}"#,
         ];
+        let text = written(&records, Mode::default());
+        let sentences: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
         assert_eq!(
-            written(&records, Mode::default()),
-            "2026-03-02T09:00:00.000Z  policy.evaluate_sign_on  policy_evaluation deny, because of policy_denied, with \
-             fastpass, phishing-resistant, on macos, app 0oa1qw2er3ty4ui5op6a, rule Catch-all Rule, attempt \
-             req1qw2er3ty4ui5op6as7df\n\
-             rejected: no_event_type\n\
-             2026-03-02T09:00:00.000Z  application.policy.sign_on.deny_access  access_denied deny (Okta wrote SUCCESS), \
-             because of policy_denied\n"
+            sentences,
+            [
+                "2026-03-02T09:00:00.000Z  policy.evaluate_sign_on  policy_evaluation deny, because of policy_denied, with \
+                 fastpass, phishing-resistant, on macos, app 0oa1qw2er3ty4ui5op6a, rule Catch-all Rule, attempt \
+                 req1qw2er3ty4ui5op6as7df",
+                "rejected: no_event_type",
+                "2026-03-02T09:00:00.000Z  application.policy.sign_on.deny_access  access_denied deny (Okta wrote SUCCESS), \
+                 because of policy_denied",
+            ]
         );
+        assert!(text.contains("credential: debugData.factor = SIGNED_NONCE"), "{text}");
     }
 
     #[test]
-    fn redaction_hashes_ids_and_drops_names() {
-        let mode = Mode { json: true, redact: true, ..Mode::default() };
-        let first = written(&[DENY], mode);
-        for secret in ["0oa1qw2er3ty4ui5op6a", "req1qw2er3ty4ui5op6as7df", "Catch-all", "Payroll"] {
-            assert!(!first.contains(secret), "{first}");
+    fn a_refusal_is_explained_check_by_check_with_the_device_of_a_later_neighbour() {
+        let document = br#"{"policies":[{"id":"rst1qw2er3ty4ui5op6a","type":"ACCESS_POLICY","status":"ACTIVE","name":"Payroll sign-in"}],
+            "rules":{"rst1qw2er3ty4ui5op6a":[
+              {"id":"rul1qw2er3ty4ui5op6a","name":"Healthy desktop","priority":1,"status":"ACTIVE","system":false,
+               "conditions":{"device":{"registered":true,"assurance":{"include":["dae1qw2er3ty4ui5op6a"]}}},
+               "actions":{"appSignOn":{"access":"ALLOW"}}},
+              {"id":"rul9qw2er3ty4ui5op6a","name":"Catch-all Rule","priority":99,"status":"ACTIVE","system":true,
+               "actions":{"appSignOn":{"access":"DENY"}}}]},
+            "device_assurances":[{"id":"dae1qw2er3ty4ui5op6a","name":"Mac","platform":"MACOS",
+               "osVersion":{"minimum":"14.6.0"},"diskEncryptionType":{"include":["ALL_INTERNAL_VOLUMES"]}}]}"#;
+        let policies = Some(Arc::new(crate::policy::parse::parse(document).expect("policies")));
+        let event = |kind: &str, rest: &str| {
+            format!(
+                r#"{{"published":"2026-03-02T09:00:00Z","eventType":"{kind}","actor":{{"type":"User","id":"00u1qw2er3ty4ui5op6a"}},
+                "debugContext":{{"debugData":{{"authnRequestId":"flow1"}}}},{rest}}}"#
+            )
+        };
+        let deny = event(
+            "policy.evaluate_sign_on",
+            r#""outcome":{"result":"DENY"},"target":[{"id":"rul9qw2er3ty4ui5op6a","type":"Rule","displayName":"Catch-all Rule",
+               "detailEntry":{"policyId":"rst1qw2er3ty4ui5op6a"}}]"#,
+        );
+        let neighbour = event(
+            "user.authentication.auth_via_mfa",
+            r#""outcome":{"result":"SUCCESS"},"device":{"id":"guo1qw2er3ty4ui5op6a","os_platform":"OSX","os_version":"14.5.0",
+               "registered":true,"disk_encryption_type":"ALL_INTERNAL_VOLUMES"}"#,
+        );
+        let ground = Ground { policies, ..Ground::default() };
+        let both = |mode: Mode| {
+            let records = [deny.clone(), neighbour.clone()];
+            let mut records = records.iter();
+            let mut out = Vec::new();
+            let mut next = || Ok(records.next().map(|record| record.as_bytes().to_vec()));
+            write(&reader(), ground.clone(), &mut next, mode, &mut out).expect("written");
+            String::from_utf8(out).expect("text")
+        };
+        let json = both(Mode { json: true, ..Mode::default() });
+        let first = json.lines().next().expect("a line");
+        for part in [
+            r#""reason":"device_posture""#,
+            r#""source":"derived","policy":"Payroll sign-in","fail":["os_version"],"unknown":[]"#,
+            r#"{"check":"os_version","detail":"minimum","required":"14.6.0","actual":"14.5.0","result":"fail"}"#,
+        ] {
+            assert!(first.contains(part), "{part} in {first}");
         }
-        assert!(first.contains(r#""app":"app-"#) && first.contains(r#""rule":"rule","attempt":"attempt-"#), "{first}");
-        assert_eq!(first, written(&[DENY], mode), "the same id has the same hash");
-        assert_ne!(first, written(&[&DENY.replace("0oa1", "0oa2")], mode), "another id has another");
+        let text = both(Mode::default());
+        assert!(
+            text.contains("matched rule: Catch-all Rule; the rule that would have granted: Healthy desktop"),
+            "{text}"
+        );
+        assert!(
+            text.contains("    os_version (minimum)       14.6.0                14.5.0                no\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -333,7 +414,8 @@ mod tests {
         let found = lines(&reader(), record.as_bytes());
         assert_eq!(found.iter().map(|line| line.reject).collect::<Vec<_>>(), [None, Some(Reject::NoEventType)]);
         let mut out = Vec::new();
-        let failed = write(&reader(), None, &mut || anyhow::bail!("the disk is gone"), Mode::default(), &mut out);
+        let failed =
+            write(&reader(), Ground::default(), &mut || anyhow::bail!("the disk is gone"), Mode::default(), &mut out);
         assert_eq!(failed.expect_err("an error").to_string(), "the disk is gone");
     }
 

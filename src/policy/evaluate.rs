@@ -27,7 +27,7 @@ pub enum Decision<'p> {
 /// Which rule a sign-in falls to by the policies in force, whatever Okta said.
 pub fn decide<'p>(policies: &'p Policies, query: &Query<'_>) -> Decision<'p> {
     let Some(policy) = find(policies, query) else { return Decision::NoPolicy };
-    let context = Context::new(query.platform, query.device, &policies.releases);
+    let context = Context::new(query.platform, query.device, query.releases.unwrap_or(&policies.releases));
     first(policy.rules.iter().map(|rule| read(rule, policies, query, &context, false)))
 }
 
@@ -56,7 +56,7 @@ pub fn evaluate(policies: Option<&Policies>, query: &Query<'_>) -> Evaluation {
         Some(_) => named.map_or(0, |named| named + 1),
         None => policy.rules.len(),
     };
-    let context = Context::new(query.platform, query.device, &policies.releases);
+    let context = Context::new(query.platform, query.device, query.releases.unwrap_or(&policies.releases));
     let rules = policy.rules.iter().take(end).enumerate();
     let readings: Vec<Reading<'_>> =
         rules.map(|(at, rule)| read(rule, policies, query, &context, Some(at) == named)).collect();

@@ -116,6 +116,7 @@ impl Ask {
             risk: self.risk,
             granted: self.granted,
             phishing_resistant: self.resistant,
+            releases: None,
         })
     }
 

@@ -179,6 +179,7 @@ fn read(facts: Facts<'_>, proposed: &Proposed, seat: &Seat<'_>) -> Option<(Optio
         risk: None,
         granted: None,
         phishing_resistant: None,
+        releases: None,
     };
     let scope = facts.policies.map(|policies| Scope::of(policies, &query));
     let before = scope.as_ref().zip(facts.policies).map(|(scope, policies)| in_scope(scope, &policies.assurances));

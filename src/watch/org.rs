@@ -36,6 +36,8 @@ pub(super) struct OrgWatch {
     waiting: BTreeMap<(Timestamp, EventId), Step>,
     attempts: Attempts,
     pub(super) postures: Postures,
+    /// Policies that were read before any source had spoken.
+    early: Option<(PolicyOrigin, Arc<Policies>)>,
     pub(super) table: SeriesTable,
     refusals: RefusalLog,
     pub(super) incidents: Incidents,
@@ -100,6 +102,7 @@ impl OrgWatch {
             waiting: BTreeMap::new(),
             attempts: Attempts::new(0),
             postures: Postures::default(),
+            early: None,
             table: SeriesTable::new(),
             refusals: RefusalLog::default(),
             incidents: Incidents::default(),
@@ -160,6 +163,7 @@ impl OrgWatch {
             self.sign_in(event, setting);
         }
         self.clocks.saw(source, published, setting.core.lateness);
+        self.place_early_reading();
         self.advance(setting, out);
     }
 
@@ -194,6 +198,7 @@ impl OrgWatch {
         out: &mut Vec<IncidentAction>,
     ) {
         self.clocks.progress(source, now, caught_up, setting.core.lateness);
+        self.place_early_reading();
         self.advance(setting, out);
     }
 
@@ -205,8 +210,18 @@ impl OrgWatch {
         policies: &Arc<Policies>,
         setting: Setting<'_>,
     ) {
-        self.postures.read(since.unwrap_or_else(|| self.clocks.now()), origin, policies);
+        match since.or_else(|| self.clocks.has_begun().then(|| self.clocks.now())) {
+            Some(since) => self.postures.read(since, origin, policies),
+            None => self.early = Some((origin, policies.clone())),
+        }
         self.release(self.clocks.watermark(), setting);
+    }
+
+    /// A reading that came before any source had spoken holds from the first word on.
+    fn place_early_reading(&mut self) {
+        if let Some((origin, policies)) = self.early.take_if(|_| self.clocks.has_begun()) {
+            self.postures.read(self.clocks.now(), origin, &policies);
+        }
     }
 
     /// Takes a listing of a group.

@@ -239,6 +239,13 @@ impl Postures {
         decisions.iter().filter(move |decision| decision.at >= since)
     }
 
+    /// The policies that hold at a time, where they are known.
+    pub(super) fn policies(&self, at: Timestamp) -> Option<&Policies> {
+        match self.ledger.at(at) {
+            Held::Version(policies) => Some(policies),
+            Held::Pending | Held::Unknown | Held::None => None,
+        }
+    }
 
     pub(super) fn forget(&mut self, person: &Person) {
         self.groups.forget(person);
@@ -247,7 +254,7 @@ impl Postures {
 }
 
 impl Question {
-    fn evaluate(&self, policies: Option<&Policies>, groups: &Groups, _setting: &OrgConfig) -> Evaluation {
+    fn evaluate(&self, policies: Option<&Policies>, groups: &Groups, setting: &OrgConfig) -> Evaluation {
         let query = Query {
             at: self.at,
             person: self.person.as_ref(),
@@ -260,6 +267,7 @@ impl Question {
             risk: self.risk,
             granted: Some(self.granted),
             phishing_resistant: self.phishing_resistant,
+            releases: Some(&setting.releases),
         };
         policy::evaluate(policies, &query)
     }

@@ -2,6 +2,9 @@
 
 use crate::action::Incident;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
+use crate::input::Policies;
+use crate::policy::Groups;
+use crate::policy::fleet::Fleet;
 use crate::watch::counts::Counts;
 use crate::watch::org::OrgWatch;
 use crate::watch::posture::{PolicyDecision, PostureCounts};
@@ -48,6 +51,21 @@ impl<'a> OrgView<'a> {
     /// The newest refusals (or grants) at or after `since`, oldest first.
     pub fn decisions(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &'a PolicyDecision> + use<'a> {
         self.org.postures.decisions(granted, since)
+    }
+
+    /// Its policies in force, where they are known.
+    pub fn policies(&self) -> Option<&'a Policies> {
+        self.org.postures.policies(self.now())
+    }
+
+    /// Who is in which group.
+    pub fn groups(&self) -> &'a Groups {
+        &self.org.postures.groups
+    }
+
+    /// Its devices, as last seen.
+    pub fn fleet(&self) -> &'a Fleet {
+        &self.org.fleet
     }
 
     /// Its sources' clock.

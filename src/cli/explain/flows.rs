@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{App, AuthEvent, DeviceSignals, Flow, Kind, Outcome, Person, Platform, Timestamp};
-use crate::input::{Policies, PolicyOrigin};
+use crate::event::{App, AuthEvent, DeviceSignals, Flow, Kind, Outcome, Part, Person, Platform, Timestamp};
+use crate::input::{Policies, PolicyOrigin, Releases};
 use crate::policy::{self, Evaluation, Groups, Held, Ledger, Query};
 
 /// Records that are known before an answer is read.
@@ -32,14 +32,15 @@ struct Seen {
 pub(super) struct Flows {
     ledger: Ledger,
     groups: Groups,
+    releases: Releases,
     seen: BTreeMap<Key, Seen>,
     order: VecDeque<Key>,
 }
 
 impl Flows {
     /// Flows under policies that hold from the beginning.
-    pub(super) fn new(policies: Option<Arc<Policies>>) -> Self {
-        let mut flows = Self::default();
+    pub(super) fn new(policies: Option<Arc<Policies>>, releases: Releases) -> Self {
+        let mut flows = Self { releases, ..Self::default() };
         if let Some(policies) = policies {
             flows.ledger.read(Timestamp::MIN, PolicyOrigin::File, policies);
         }
@@ -80,7 +81,8 @@ impl Flows {
 
     /// Whether an event is a policy's answer, whose reading its neighbours may complete.
     pub(super) fn is_answer(event: &AuthEvent) -> bool {
-        matches!(event.kind, Kind::PolicyEvaluation | Kind::AccessDenied)
+        event.part == Part::SignIn
+            && matches!(event.kind, Kind::PolicyEvaluation | Kind::AccessDenied)
             && matches!(event.outcome, Outcome::Allow | Outcome::Success | Outcome::Deny)
     }
 
@@ -109,6 +111,7 @@ impl Flows {
             risk: event.context.risk,
             granted: Some(granted),
             phishing_resistant: seen.and_then(|seen| seen.phishing_resistant),
+            releases: Some(&self.releases),
         };
         Some(policy::evaluate(policies, &query))
     }

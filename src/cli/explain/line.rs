@@ -1,7 +1,6 @@
 //! One line of `explain --json`: the fields of the contract, in its order.
 
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::event::{
     AuthEvent, Check, Credential, Kind, Outcome, Platform, PostureCheck, PostureSource, Reason, Reject, Timestamp,
@@ -126,22 +125,4 @@ impl Explain {
         self.posture = Posture::from(evaluation);
         self.reason = evaluation.reason.or(self.reason);
     }
-
-    /// Takes out what identifies: ids become a hash that still tells them apart, names are dropped.
-    pub(super) fn redact(&mut self) {
-        for (label, slot) in [("app", &mut self.app), ("rule", &mut self.rule), ("attempt", &mut self.attempt)] {
-            if let Some(text) = slot.take() {
-                *slot = Some(redacted(label, &text));
-            }
-        }
-    }
-}
-
-/// A hash of a random id cannot be turned back; one of a name could be guessed, so a name leaves only its place.
-fn redacted(label: &str, text: &str) -> String {
-    const ID_LENGTHS: std::ops::RangeInclusive<usize> = 18..=64;
-    let is_id = ID_LENGTHS.contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_@".contains(&byte))
-        && text.bytes().any(|byte| byte.is_ascii_digit());
-    if is_id { format!("{label}-{:016x}", xxh3_64(text.as_bytes())) } else { label.to_owned() }
 }

@@ -1,5 +1,8 @@
 //! `explain` for people: a sentence a record, and below a refusal what was required and what the device said.
 
+use std::net::IpAddr;
+
+use crate::classify::Evidence;
 use crate::event::{Check, CheckVerdict, Credential, Kind, Outcome, Platform, PostureSource, Reason};
 use crate::policy::Evaluation;
 
@@ -47,6 +50,14 @@ fn same_word(okta: &str, outcome: Option<Outcome>) -> bool {
         okta.eq_ignore_ascii_case(outcome.as_str())
             || (outcome == Outcome::RateLimited && okta.eq_ignore_ascii_case("RATE_LIMIT"))
     })
+}
+
+/// What the readings of a record rest on, and where the request came from.
+pub(super) fn evidence(evidence: &Evidence<'_>, address: Option<IpAddr>) -> String {
+    let grounds: Vec<String> = evidence.given().map(|(name, ground)| format!("{name}: {ground}")).collect();
+    let mut out = format!("    evidence: {}\n", grounds.join("; "));
+    out.extend(address.map(|address| format!("    from address {address}\n")));
+    out
 }
 
 /// What stands below the sentence of a policy's answer: the table of checks, and the rules.

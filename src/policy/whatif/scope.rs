@@ -203,6 +203,7 @@ mod tests {
             risk: None,
             granted: None,
             phishing_resistant: None,
+            releases: None,
         };
         let found = match Scope::of(&policies, &query) {
             Scope::Rules(policies) => {
