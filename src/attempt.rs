@@ -9,7 +9,7 @@ mod signal;
 mod table;
 
 pub use signal::{Signal, Step};
-pub use table::{Attempts, Closed, Decision, Standing};
+pub use table::{Attempts, Closed, Decision, QUIET, Standing};
 
 use serde::{Deserialize, Serialize};
 

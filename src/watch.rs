@@ -31,7 +31,7 @@ use crate::input::{CoreConfig, Input, OrgConfig};
 use org::{OrgWatch, Setting};
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
-const SNAPSHOT_VERSION: u32 = 1;
+const SNAPSHOT_VERSION: u32 = 2;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -131,8 +131,10 @@ impl Watch {
 
     /// What can be said of each configured org.
     pub fn orgs(&self) -> impl Iterator<Item = OrgView<'_>> {
-        let configured = self.orgs.iter().filter(|(name, _)| self.config.orgs.contains_key(*name));
-        configured.map(|(name, org)| OrgView::new(name, org))
+        self.orgs.iter().filter_map(|(name, org)| {
+            let setting = Setting { core: &self.config, org: self.config.orgs.get(name)? };
+            Some(OrgView::new(name, org, setting))
+        })
     }
 
     /// The whole state as bytes.

@@ -56,6 +56,7 @@ pub fn router(shared: Shared, access: Access) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/incidents", get(api::incidents))
         .route("/api/v1/series", get(api::series))
+        .route("/api/v1/adoption", get(api::adoption))
         .route("/", get(page::page))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))

@@ -62,6 +62,16 @@ impl Signal {
         }
     }
 
+    /// Whether what the event names worked, so that it is part of how the person signed in.
+    pub(super) const fn worked(self) -> bool {
+        match self {
+            Self::Progress | Self::Granted | Self::Terminal(Verdict::Success) => true,
+            Self::Touch
+            | Self::Challenge
+            | Self::Terminal(Verdict::Denied | Verdict::Failed | Verdict::Abandoned | Verdict::PhishDeclined) => false,
+        }
+    }
+
     fn of_policy(event: &AuthEvent) -> Option<Self> {
         // Re-evaluation after sign-in (`policy.auth_reevaluate.*`) is of this kind and no part of an attempt.
         if event.event_type != "policy.evaluate_sign_on" {
@@ -107,6 +117,8 @@ pub struct Step {
     pub flow: Flow,
     /// With what.
     pub credential: Credential,
+    /// Whether that was phishing-resistant; `None` where nothing says so.
+    pub phishing_resistant: Option<bool>,
     /// On what.
     pub platform: Platform,
     /// The device's OS version as sent.
@@ -128,6 +140,7 @@ impl Step {
             person: event.person.clone(),
             flow: event.flow.clone()?,
             credential: event.credential,
+            phishing_resistant: event.phishing_resistant,
             platform: event.platform,
             os_version: event.device.as_ref().and_then(|device| device.os_version.clone()),
             app: event.app.clone(),

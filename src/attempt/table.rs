@@ -9,7 +9,7 @@ use super::{Signal, Step, Verdict};
 use crate::event::{App, Credential, EventId, Flow, Person, Platform, PolicyRule, Span, Timestamp};
 
 /// An attempt closes this long after its last event (design, section 2).
-const QUIET: Span = Span::minutes(10);
+pub const QUIET: Span = Span::minutes(10);
 
 type Key = (Option<Person>, Flow);
 
@@ -26,6 +26,8 @@ pub struct Standing {
     pub person: Option<Person>,
     /// The credential last used.
     pub credential: Credential,
+    /// Whether any method that worked was phishing-resistant; `None` where nothing says so.
+    pub phishing_resistant: Option<bool>,
     /// The platform, from whichever event knew it.
     pub platform: Platform,
     /// The device's OS version, likewise.
@@ -50,6 +52,12 @@ pub struct Decision {
 pub struct Closed {
     /// Its final verdict; `None` where no event ever asked for or decided anything.
     pub verdict: Option<Verdict>,
+    /// Who.
+    pub person: Option<Person>,
+    /// The time of its last event.
+    pub last: Timestamp,
+    /// How it stood in the end; `None` where nothing decided.
+    pub standing: Option<Standing>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -62,6 +70,7 @@ struct Open {
     granted: Option<(Timestamp, EventId)>,
     challenged: bool,
     credential: Credential,
+    phishing_resistant: Option<bool>,
     platform: Platform,
     os_version: Option<SmolStr>,
     app: Option<App>,
@@ -174,8 +183,13 @@ impl Attempts {
     /// Ends an attempt that is out of the order already.
     fn close(&mut self, key: &Key, closed: &mut Vec<Closed>) {
         if let Some(open) = self.open.remove(key) {
-            let verdict = open.standing.map(|standing| standing.verdict);
-            closed.push(Closed { verdict: verdict.or(open.challenged.then_some(Verdict::Abandoned)) });
+            let verdict = open.standing.as_ref().map(|standing| standing.verdict);
+            closed.push(Closed {
+                verdict: verdict.or(open.challenged.then_some(Verdict::Abandoned)),
+                person: key.0.clone(),
+                last: open.last,
+                standing: open.standing,
+            });
         }
     }
 }
@@ -190,6 +204,7 @@ impl Open {
             granted: None,
             challenged: false,
             credential: Credential::None,
+            phishing_resistant: None,
             platform: Platform::Unknown,
             os_version: None,
             app: None,
@@ -204,6 +219,9 @@ impl Open {
         self.last = self.last.max(step.published);
         if step.credential != Credential::None && (is_newest || self.credential == Credential::None) {
             self.credential = step.credential;
+        }
+        if step.signal.worked() {
+            self.phishing_resistant = self.phishing_resistant.max(step.phishing_resistant);
         }
         if self.platform == Platform::Unknown || step.os_version.is_some() {
             self.platform = if step.platform == Platform::Unknown { self.platform } else { step.platform };
@@ -246,6 +264,7 @@ impl Open {
             began: self.began,
             person: step.person.clone(),
             credential: self.credential,
+            phishing_resistant: self.phishing_resistant,
             platform: self.platform,
             os_version: self.os_version.clone(),
             app: self.app.clone(),
@@ -272,11 +291,16 @@ mod tests {
             person: Some(Person::new("00u1")),
             flow: Flow::new("flow"),
             credential: Credential::None,
+            phishing_resistant: None,
             platform: Platform::Unknown,
             os_version: None,
             app: None,
             rule: None,
         }
+    }
+
+    fn verdicts(closed: &[Closed]) -> Vec<Option<Verdict>> {
+        closed.iter().map(|closed| closed.verdict).collect()
     }
 
     #[track_caller]
@@ -287,7 +311,7 @@ mod tests {
             forward.fold(&step(*at, *signal), &mut closed);
         }
         forward.close_all(&mut closed);
-        assert_eq!(closed, [Closed { verdict: expect }], "{signals:?}");
+        assert_eq!(verdicts(&closed), [expect], "{signals:?}");
     }
 
     #[test]
@@ -321,7 +345,7 @@ mod tests {
         attempts.close_quiet(Timestamp(1_198_999), &mut closed);
         assert_eq!((attempts.len(), closed.len()), (1, 0));
         attempts.fold(&step(1_199, Signal::Terminal(Success)), &mut closed);
-        assert_eq!(closed, [Closed { verdict: Some(Denied) }]);
+        assert_eq!(verdicts(&closed), [Some(Denied)]);
         assert_eq!(attempts.len(), 1);
     }
 
@@ -346,11 +370,11 @@ mod tests {
         attempts.fold(&of_flow("a", 500, Signal::Touch), &mut closed);
         attempts.fold(&of_flow("c", 502, Signal::Terminal(Failed)), &mut closed);
         attempts.close_oldest(&mut closed);
-        assert_eq!(closed, [Closed { verdict: Some(Success) }]);
+        assert_eq!(verdicts(&closed), [Some(Success)]);
         attempts.close_quiet(Timestamp(1_099_999), &mut closed);
         assert_eq!((attempts.len(), closed.len()), (2, 1));
         attempts.close_quiet(Timestamp(1_100_000), &mut closed);
-        assert_eq!(closed.last(), Some(&Closed { verdict: Some(Denied) }));
+        assert_eq!(verdicts(&closed).last(), Some(&Some(Denied)));
         attempts.fold(&of_flow("c", 503, Signal::Touch), &mut closed);
         attempts.forget(&Person::new("00u1"));
         assert!(attempts.is_empty() && attempts.by_last.is_empty());
@@ -358,6 +382,34 @@ mod tests {
         attempts.fold(&of_flow("d", 601, Signal::Touch), &mut closed);
         attempts.fold(&of_flow("d", 1_300, Signal::Terminal(Success)), &mut closed);
         assert_eq!((closed.len(), attempts.len(), attempts.by_last.len()), (3, 1, 1));
+    }
+
+    #[test]
+    fn an_attempt_is_as_resistant_as_the_best_method_that_worked() {
+        let cases: [(&[(Signal, Option<bool>)], Option<bool>); 6] = [
+            (&[(Signal::Progress, Some(false)), (Signal::Terminal(Success), None)], Some(false)),
+            (&[(Signal::Progress, Some(true)), (Signal::Terminal(Success), Some(false))], Some(true)),
+            // FastPass failed, and something else worked.
+            (&[(Signal::Terminal(Failed), Some(true)), (Signal::Terminal(Success), Some(false))], Some(false)),
+            // A push that was sent is no method that worked.
+            (&[(Signal::Progress, None), (Signal::Touch, Some(false)), (Signal::Terminal(Success), None)], None),
+            (&[(Signal::Challenge, Some(true)), (Signal::Granted, None)], None),
+            (&[(Signal::Granted, Some(true))], Some(true)),
+        ];
+        for (steps, expect) in cases {
+            let mut attempts = Attempts::new(10);
+            let mut closed = Vec::new();
+            for ((signal, phishing_resistant), at) in steps.iter().zip(1..) {
+                let step = Step { phishing_resistant: *phishing_resistant, ..step(at, *signal) };
+                attempts.fold(&step, &mut closed);
+            }
+            attempts.close_all(&mut closed);
+            let [Closed { verdict, standing: Some(standing), person: Some(_), last }] = closed.as_slice() else {
+                panic!("{steps:?}: {closed:?}");
+            };
+            assert_eq!((*verdict, standing.phishing_resistant), (Some(Success), expect), "{steps:?}");
+            assert_eq!(last.0, 1_000 * steps.len() as i64);
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Limit {
     Waiting,
     /// Refusals in reach: the oldest was dropped.
     Refusals,
+    /// People whose adoption is followed: nobody new was taken up.
+    People,
 }
 
 impl Limit {
@@ -45,6 +47,7 @@ impl Limit {
             Self::Dedupe => "dedupe",
             Self::Waiting => "waiting",
             Self::Refusals => "refusals",
+            Self::People => "people",
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What the shell may read of an org, for metrics, the API and reports.
 
 use crate::action::Incident;
+use crate::adoption::Funnel;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
 use crate::watch::counts::Counts;
-use crate::watch::org::OrgWatch;
+use crate::watch::org::{OrgWatch, Setting};
 use crate::watch::series::Series;
 use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 
@@ -12,6 +13,7 @@ use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 pub struct OrgView<'a> {
     name: &'a Org,
     org: &'a OrgWatch,
+    setting: Setting<'a>,
 }
 
 /// One series with its values as people name them.
@@ -25,8 +27,8 @@ pub struct SeriesView<'a> {
 }
 
 impl<'a> OrgView<'a> {
-    pub(super) fn new(name: &'a Org, org: &'a OrgWatch) -> Self {
-        Self { name, org }
+    pub(super) fn new(name: &'a Org, org: &'a OrgWatch, setting: Setting<'a>) -> Self {
+        Self { name, org, setting }
     }
 
     /// The org.
@@ -100,6 +102,11 @@ impl<'a> OrgView<'a> {
     /// Durations of successful attempts over the last hour, by credential.
     pub fn durations(&self, now: Timestamp) -> impl Iterator<Item = (Credential, Latency)> {
         self.org.durations.iter().map(move |(credential, ring)| (*credential, last_hour(ring, now)))
+    }
+
+    /// How far phishing-resistant sign-in has come. A pass over everybody: not for every commit.
+    pub fn adoption(&self, now: Timestamp) -> Funnel {
+        self.org.adoption.funnel(now, &|person| self.setting.cohort_of(Some(person)))
     }
 
     /// How late events were over the last hour, by the server's clock.
