@@ -13,6 +13,7 @@ mod error;
 mod outcome;
 mod subject;
 mod tables;
+mod words;
 
 use std::sync::Arc;
 

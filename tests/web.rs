@@ -220,9 +220,7 @@ async fn the_adoption_funnel_is_served_whole_or_for_one_cohort() {
     let mut view = running();
     view.adoption = Arc::new([(Org::new("acme"), adoption.funnel(Timestamp(86_400_000), &cohort_of))].into());
     server.publish(view);
-    let numbers = |seen: u32, resistant: u32| {
-        json!({"seen": seen, "fastpass": resistant, "resistant_last": resistant, "resistant_only": resistant})
-    };
+    let numbers = |seen: u32, resistant: u32| json!({"seen": seen, "fastpass": resistant, "resistant_last": resistant, "resistant_only": resistant});
     let wave = json!({"numbers": numbers(1, 0), "fallback_people": 1, "fallback": {"sms": 1}});
     let expect = json!({
         "window_days": 14,
@@ -350,7 +348,9 @@ async fn beyond_loopback_only_metrics_and_probes_are_open_without_the_token() {
     for path in ["/metrics", "/livez", "/readyz", "/startupz"] {
         assert_eq!(server.get(path).await.status(), 200, "{path}");
     }
-    for path in ["/", "/page.css", "/page.js", "/api/v1/status", "/api/v1/incidents", "/api/v1/series", "/api/v1/adoption"] {
+    for path in
+        ["/", "/page.css", "/page.js", "/api/v1/status", "/api/v1/incidents", "/api/v1/series", "/api/v1/adoption"]
+    {
         let reply = server.get(path).await;
         assert_eq!(
             (reply.status().as_u16(), header(&reply, "www-authenticate")),

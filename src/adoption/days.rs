@@ -58,9 +58,7 @@ impl Days {
     /// Whether all that is known of the `window` days up to `today` is phishing-resistant, and something is.
     pub(super) fn is_resistant_only(&self, today: i32, window: u8) -> bool {
         let mask = self.mask(today, window);
-        self.resistant & mask != 0
-            && self.unknown & mask == 0
-            && self.fallback.iter().all(|(_, days)| days & mask == 0)
+        self.resistant & mask != 0 && self.unknown & mask == 0 && self.fallback.iter().all(|(_, days)| days & mask == 0)
     }
 
     /// What the person fell back to in the `window` days up to `today`.

@@ -386,7 +386,8 @@ mod tests {
 
     #[test]
     fn an_attempt_is_as_resistant_as_the_best_method_that_worked() {
-        let cases: [(&[(Signal, Option<bool>)], Option<bool>); 6] = [
+        type Part = (Signal, Option<bool>);
+        let cases: [(&[Part], Option<bool>); 6] = [
             (&[(Signal::Progress, Some(false)), (Signal::Terminal(Success), None)], Some(false)),
             (&[(Signal::Progress, Some(true)), (Signal::Terminal(Success), Some(false))], Some(true)),
             // FastPass failed, and something else worked.

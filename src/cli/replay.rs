@@ -214,12 +214,7 @@ fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::R
 }
 
 /// One line of the adoption funnel, and one for what people fall back to.
-fn stages(
-    name: &str,
-    stages: &Stages,
-    days: u8,
-    output: &mut Output<impl std::io::Write>,
-) -> std::io::Result<()> {
+fn stages(name: &str, stages: &Stages, days: u8, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
     let Numbers { seen, fastpass, resistant_last, resistant_only } = stages.numbers;
     output.line(format_args!(
         "  {name}: {seen}, {fastpass} with FastPass, {resistant_last} phishing-resistant at the last sign-in, \

@@ -52,10 +52,7 @@ pub(super) async fn series(State(shared): State<Shared>) -> Json<serde_json::Val
 }
 
 /// `/api/v1/adoption`: the funnel of every org; `?cohort=` leaves out all other cohorts.
-pub(super) async fn adoption(
-    State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-) -> Json<serde_json::Value> {
+pub(super) async fn adoption(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Json<serde_json::Value> {
     let view = shared.view();
     let query = query.unwrap_or_default();
     let cohort = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "cohort");
