@@ -342,8 +342,9 @@ impl Redactor {
     fn agent(&self, raw: &str) -> String {
         let wanted = self.tables.agent_text(raw);
         let kept = text::agent(raw);
-        let with = wanted.map(|part| format!("{kept} ({})", part.trim_start_matches(['(', ' '])));
-        let spaced = wanted.map(|part| format!("{kept}{part}"));
+        let beside = wanted.filter(|_| !kept.is_empty());
+        let with = beside.map(|part| format!("{kept} ({})", part.trim_start_matches(['(', ' '])));
+        let spaced = beside.map(|part| format!("{kept}{part}"));
         let mut forms = [Some(kept), with, spaced, wanted.map(str::to_owned)].into_iter().flatten();
         let found = forms.find(|form| !form.is_empty() && self.tables.agent_text(form) == wanted);
         found.unwrap_or_else(|| REDACTED.to_owned())

@@ -58,6 +58,9 @@ pub(super) fn is_email(text: &str) -> bool {
 /// The products, versions and systems of a user agent, without what tells one device from another.
 pub(super) fn agent(raw: &str) -> String {
     const SIGNS: [char; 5] = [' ', ',', ';', '(', ')'];
+    /// What words that were left out leave behind, in the order in which it closes.
+    const GAPS: [(&str, &str); 8] =
+        [("  ", " "), (" ;", ";"), (";;", ";"), ("( ", "("), (" )", ")"), ("(; ", "("), (";)", ")"), ("()", "")];
     let mut kept = String::new();
     let mut takes_version = false;
     // Not at commas: hardware is named with one.
@@ -70,7 +73,7 @@ pub(super) fn agent(raw: &str) -> String {
         }
         kept.push_str(&part[word.len()..]);
     }
-    for (gap, closed) in [("; ;", ";"), ("(; ", "("), ("( ", "("), (";)", ")"), (" )", ")"), ("()", ""), ("  ", " ")] {
+    for (gap, closed) in GAPS {
         while kept.contains(gap) {
             kept = kept.replace(gap, closed);
         }
