@@ -18,6 +18,7 @@ mod network;
 mod outcome;
 mod subject;
 mod tables;
+mod words;
 
 use std::sync::Arc;
 

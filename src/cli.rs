@@ -6,6 +6,7 @@ pub mod demo;
 mod exit;
 pub mod explain;
 mod output;
+pub mod redact;
 pub mod replay;
 pub mod run;
 pub mod simulate;

@@ -143,8 +143,10 @@ impl Watch {
 
     /// What can be said of each configured org.
     pub fn orgs(&self) -> impl Iterator<Item = OrgView<'_>> {
-        let configured = self.orgs.iter().filter(|(name, _)| self.config.orgs.contains_key(*name));
-        configured.map(|(name, org)| OrgView::new(name, org))
+        self.orgs.iter().filter_map(|(name, org)| {
+            let setting = Setting { core: &self.config, org: self.config.orgs.get(name)? };
+            Some(OrgView::new(name, org, setting))
+        })
     }
 
     /// What the devices of an org last said; `None` where the org is not configured.

@@ -63,6 +63,7 @@ pub fn router(shared: Shared, access: Access) -> Router {
         .route("/api/v1/series", get(api::series))
         .route("/api/v1/decisions", get(api::decisions))
         .route(whatif::PATH, get(whatif::baseline).post(whatif::whatif))
+        .route("/api/v1/adoption", get(api::adoption))
         .route("/", get(page::page))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))

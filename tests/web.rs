@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authwatch::action::{Evidence, Incident, Severity};
-use authwatch::event::{DeviceSignals, Org, Platform, Reject, SourceName, Timestamp};
+use authwatch::adoption::Adoption;
+use authwatch::event::{Credential, DeviceSignals, Org, Person, Platform, Reject, SourceName, Timestamp};
 use authwatch::http;
 use authwatch::policy::Groups;
 use authwatch::policy::fleet::Fleet;
@@ -226,6 +227,31 @@ async fn incidents_and_series_are_served_whole_and_unknown_is_null() {
 }
 
 #[tokio::test]
+async fn the_adoption_funnel_is_served_whole_or_for_one_cohort() {
+    let server = Server::start(None, None).await;
+    let cohort_of = |person: &Person| Some(if person.as_str() == "00u1" { "pilot" } else { "wave 1" }.into());
+    let mut adoption = Adoption::default();
+    adoption.saw_sign_in(&Person::new("00u1"), Timestamp(0), Credential::Fastpass, Some(true));
+    adoption.saw_sign_in(&Person::new("00u2"), Timestamp(0), Credential::Sms, Some(false));
+    adoption.close_day(Timestamp(86_400_000), &cohort_of);
+    let mut view = running();
+    view.adoption = Arc::new([(Org::new("acme"), adoption.funnel(Timestamp(86_400_000), &cohort_of))].into());
+    server.publish(view);
+    let numbers = |seen: u32, resistant: u32| json!({"seen": seen, "fastpass": resistant, "resistant_last": resistant, "resistant_only": resistant});
+    let wave = json!({"numbers": numbers(1, 0), "fallback_people": 1, "fallback": {"sms": 1}});
+    let expect = json!({
+        "window_days": 14,
+        "all": {"numbers": numbers(2, 1), "fallback_people": 1, "fallback": {"sms": 1}},
+        "cohorts": {"wave 1": wave},
+        "history": [{"until": "1970-01-02T00:00:00.000Z", "all": numbers(2, 1), "cohorts": {"wave 1": numbers(1, 0)}}],
+    });
+    assert_eq!(server.json("/api/v1/adoption?cohort=wave%201").await, json!({"adoption": {"acme": expect}}));
+    let all = server.json("/api/v1/adoption").await;
+    assert_eq!(all["adoption"]["acme"]["cohorts"]["pilot"]["numbers"], numbers(1, 1));
+    assert!(!all.to_string().contains("00u"), "{all}");
+}
+
+#[tokio::test]
 async fn the_page_says_in_one_sentence_how_sign_in_is() {
     let server = Server::start(None, None).await;
     let resolved = Timestamp::parse("2026-11-24T15:16:00Z").expect("time").0;
@@ -339,7 +365,9 @@ async fn beyond_loopback_only_metrics_and_probes_are_open_without_the_token() {
     for path in ["/metrics", "/livez", "/readyz", "/startupz"] {
         assert_eq!(server.get(path).await.status(), 200, "{path}");
     }
-    for path in ["/", "/page.css", "/page.js", "/api/v1/status", "/api/v1/incidents", "/api/v1/series"] {
+    for path in
+        ["/", "/page.css", "/page.js", "/api/v1/status", "/api/v1/incidents", "/api/v1/series", "/api/v1/adoption"]
+    {
         let reply = server.get(path).await;
         assert_eq!(
             (reply.status().as_u16(), header(&reply, "www-authenticate")),

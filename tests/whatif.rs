@@ -302,6 +302,7 @@ fn device_event(org: &Org, n: i64) -> AuthEvent {
         published,
         event_type: "device.test".into(),
         kind: Kind::Device,
+        part: authwatch::event::Part::SignIn,
         credential: Credential::None,
         phishing_resistant: None,
         outcome: Outcome::Success,

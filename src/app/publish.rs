@@ -9,8 +9,9 @@ use metrics::{Counter, Gauge};
 use smol_str::SmolStr;
 use tokio::sync::watch;
 
+use crate::adoption::{Funnel, Stages};
 use crate::clock;
-use crate::event::{Outcome, Reason, SourceName, Span, Timestamp};
+use crate::event::{Org, Outcome, Reason, SourceName, Span, Timestamp};
 use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
 use crate::watch::{OrgView, PostureCounts, SeriesView, Watch};
@@ -18,6 +19,8 @@ use crate::web::{DecisionRow, SeriesRow, SourceStatus, View};
 
 /// Gauges of series are refreshed at most this often; counters at every commit.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// The adoption funnel is a pass over everybody, and moves by the day.
+const ADOPTION_EVERY: Duration = Duration::from_secs(10);
 /// How often the readiness of sources is looked at while nothing is committed.
 const READINESS_EVERY: Duration = Duration::from_secs(1);
 /// The windows that are published.
@@ -31,6 +34,8 @@ pub(super) struct Publisher {
     counters: BTreeMap<(Metric, Vec<String>), Counter>,
     gauges: BTreeMap<(Metric, Vec<String>), Gauge>,
     last_gauges: Option<Instant>,
+    last_adoption: Option<Instant>,
+    adoption: Arc<BTreeMap<Org, Funnel>>,
     last_commit: Instant,
     started: Timestamp,
 }
@@ -45,6 +50,8 @@ impl Publisher {
             counters: BTreeMap::new(),
             gauges: BTreeMap::new(),
             last_gauges: None,
+            last_adoption: None,
+            adoption: Arc::default(),
             last_commit: clock::monotonic(),
             started: clock::now(),
         };
@@ -91,9 +98,16 @@ impl Publisher {
                 self.gauges_of(&org, org.now() + silent);
             }
         }
+        if with_gauges && self.last_adoption.is_none_or(|last| last.elapsed() >= ADOPTION_EVERY) {
+            self.last_adoption = Some(clock::monotonic());
+            let funnel = |org: OrgView<'_>| (org.name().clone(), org.adoption(org.now() + silent));
+            self.adoption = Arc::new(watch.orgs().map(funnel).collect());
+            self.adoption_gauges();
+        }
         let before = self.view.borrow().clone();
         let before = if with_gauges { None } else { Some(&*before) };
-        let view = view_of(watch, silent, before, &self.conditions, self.started);
+        let mut view = view_of(watch, silent, before, &self.conditions, self.started);
+        view.adoption = Arc::clone(&self.adoption);
         self.view.send_replace(Arc::new(view));
     }
 
@@ -171,6 +185,30 @@ impl Publisher {
         }
         for series in org.series() {
             self.series(org, &series, now);
+        }
+    }
+
+    /// Sets the funnel; what was published and is in no funnel any more becomes 0.
+    fn adoption_gauges(&mut self) {
+        let is_adoption = |metric| matches!(metric, Metric::AdoptionPeople | Metric::AdoptionFallback);
+        let published = self.gauges.keys().filter(|(metric, _)| is_adoption(*metric));
+        let mut values: BTreeMap<_, _> = published.map(|key| (key.clone(), 0)).collect();
+        for (org, funnel) in &*self.adoption {
+            let mut add = |cohort: &str, stages: &Stages| {
+                let labels = |last: &str| vec![org.to_string(), cohort.to_owned(), last.to_owned()];
+                for (stage, n) in stages.numbers.stages() {
+                    values.insert((Metric::AdoptionPeople, labels(stage)), n);
+                }
+                for (credential, n) in &stages.fallback {
+                    values.insert((Metric::AdoptionFallback, labels(credential.as_str())), *n);
+                }
+            };
+            add("", &funnel.all);
+            funnel.cohorts.iter().for_each(|(cohort, stages)| add(cohort, stages));
+        }
+        for ((metric, labels), n) in values {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            self.set(metric, &labels, f64::from(n));
         }
     }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Incident;
+use crate::adoption::Funnel;
 use crate::attempt::Verdict;
-use crate::event::{Credential, Kind, Outcome, Reason, Reject};
+use crate::event::{Credential, Kind, Org, Outcome, Reason, Reject};
 use crate::watch::Watch;
 
 /// One row of counts.
@@ -42,6 +43,9 @@ pub struct Report {
     pub counts: Vec<Count>,
     /// Incidents, oldest first.
     pub incidents: Vec<Incident>,
+    /// How far phishing-resistant sign-in has come, by org; absent in reports of older versions.
+    #[serde(default)]
+    pub adoption: BTreeMap<Org, Funnel>,
     /// How long it took, in milliseconds of the host's clock.
     pub wall_ms: u64,
     /// Inputs of the core that this replay did not have.
@@ -61,6 +65,7 @@ impl Report {
             attempts: BTreeMap::new(),
             counts: Vec::new(),
             incidents: Vec::new(),
+            adoption: BTreeMap::new(),
             wall_ms,
             inputs_missing,
             digest: watch.digest().hex(),
@@ -75,6 +80,7 @@ impl Report {
             counts.attempts.iter().for_each(|((verdict, _), n)| *report.attempts.entry(*verdict).or_default() += n);
             counts.events.iter().for_each(|(meaning, n)| *by_meaning.entry(*meaning).or_default() += n);
             report.incidents.extend(org.incidents());
+            report.adoption.insert(org.name().clone(), org.adoption(org.now()));
         }
         report.incidents.sort_by(|a, b| a.opened_at.cmp(&b.opened_at).then_with(|| a.key.cmp(&b.key)));
         report.counts = by_meaning

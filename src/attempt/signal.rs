@@ -91,6 +91,16 @@ impl Signal {
         }
     }
 
+    /// Whether what the event names worked, so that it is part of how the person signed in.
+    pub(super) const fn worked(self) -> bool {
+        match self {
+            Self::Progress | Self::Granted | Self::Terminal(Verdict::Success) => true,
+            Self::Touch
+            | Self::Challenge
+            | Self::Terminal(Verdict::Denied | Verdict::Failed | Verdict::Abandoned | Verdict::PhishDeclined) => false,
+        }
+    }
+
     fn of_policy(event: &AuthEvent) -> Option<Self> {
         match event.outcome {
             Outcome::Deny => Some(Self::Terminal(Verdict::Denied)),

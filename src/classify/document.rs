@@ -45,6 +45,8 @@ const INTRODUCTION: &str = "\
 What each event of the Okta System Log means to authwatch. This page is written from the tables in `rules/classify/`;
 change the tables, then run `UPDATE_DOCS=1 cargo test --test classify`. The words are the same in JSON, metric labels
 and rules. `authwatch explain FILE` shows the reading of every record, `--unknown` the event types that no row lists.
+`--redact` writes the records themselves without anything that tells of somebody; they read the same, and can go into
+a report or a fixture.
 
 Three rules hold everywhere. A word that no table lists is `other` or `unknown`, never a success. Absent evidence stays
 absent. No name, address or token of a person is kept.

@@ -1,9 +1,9 @@
 //! `authwatch explain`: what each record of a log means, and why a record is no event.
 //!
 //! One line per event and per reject, in the order of the records: NDJSON for scripts, or a sentence for people and,
-//! below a policy's answer, what was required and what the device said. It fetches nothing and keeps nothing. `--redact` takes out what could identify an app, a rule or a flow, so that the
-//! output can be shown to others; people are in no line anyway. `--unknown` lists the event types that the tables do
-//! not list.
+//! below a policy's answer, what was required and what the device said. It fetches nothing and keeps nothing. `--redact`
+//! writes the records themselves in their place, as such that can be shown to others ([`super::redact`]). `--unknown`
+//! lists the event types that the tables do not list. `--url` waits for a decision of a running daemon.
 
 mod flows;
 mod line;
@@ -24,6 +24,7 @@ pub use wait::{Expectation, WaitArgs};
 
 use self::flows::{Flows, LOOK_AHEAD};
 use self::unknown::Unknown;
+use super::redact::Redactor;
 use super::{Exit, Failure, Outcome};
 use crate::app::{parts, policies};
 use crate::classify::{Network, Reader};
@@ -47,8 +48,11 @@ pub struct ExplainArgs {
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
-    /// Take out ids and names of apps, rules and flows.
-    #[arg(long)]
+    /// Write the records themselves, one JSON a line, so that they can be shown to others: same shapes and relations,
+    /// stand-ins for every id, name and address, nothing that is not known to tell of nobody. What `explain` says of
+    /// them stays the same. Records that are no JSON are left out and counted on stderr; stand-ins differ from run to
+    /// run.
+    #[arg(long, conflicts_with = "unknown")]
     pub redact: bool,
     /// Only list the event types that the tables do not list, with their counts.
     #[arg(long)]
@@ -60,15 +64,13 @@ pub struct ExplainArgs {
 pub struct Mode {
     /// NDJSON in place of text.
     pub json: bool,
-    /// Without ids and names.
-    pub redact: bool,
     /// Unlisted event types in place of records.
     pub unknown: bool,
 }
 
 impl From<&ExplainArgs> for Mode {
     fn from(args: &ExplainArgs) -> Self {
-        Self { json: args.json, redact: args.redact, unknown: args.unknown }
+        Self { json: args.json, unknown: args.unknown }
     }
 }
 
@@ -194,6 +196,28 @@ fn write_unknown(
     Ok(out.flush()?)
 }
 
+/// Writes every record redacted, one a line. Returns how many were left out because they are no JSON.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_redacted(
+    redactor: &mut Redactor,
+    records: &mut dyn FnMut() -> anyhow::Result<Option<Vec<u8>>>,
+    out: &mut dyn Write,
+) -> anyhow::Result<u64> {
+    let mut dropped = 0;
+    while let Some(record) = records()? {
+        let Some(redacted) = redactor.record(&record) else {
+            dropped += 1;
+            continue;
+        };
+        serde_json::to_writer(&mut *out, &redacted)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(dropped)
+}
+
 /// Runs the command over the records of its files, in order.
 ///
 /// # Errors
@@ -208,7 +232,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
     let rules = config.as_ref().and_then(|config| config.rules.as_deref());
     let tables = parts::tables(rules).map_err(Failure::invalid)?;
     let ground = config.as_ref().map(Ground::of).transpose()?.unwrap_or_default();
-    let reader = Reader::new(org, Arc::new(tables));
+    let tables = Arc::new(tables);
     let mut files = Records::open(&args.files)?;
     let mut records = || {
         let record = files.next()?;
@@ -219,7 +243,17 @@ pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
         }))
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    match write(&reader, ground, &mut records, Mode::from(args), &mut out) {
+    let written = if args.redact {
+        let dropped = write_redacted(&mut Redactor::new(tables, rand::random()), &mut records, &mut out);
+        dropped.map(|dropped| {
+            if dropped > 0 {
+                eprintln!("left out: {dropped} records that are no JSON, or longer than 1 MiB");
+            }
+        })
+    } else {
+        write(&Reader::new(org, tables), ground, &mut records, Mode::from(args), &mut out)
+    };
+    match written {
         Err(error) if is_closed_pipe(&error) => Ok(Exit::Good),
         written => {
             written?;
@@ -384,6 +418,23 @@ mod tests {
     }
 
     #[test]
+    fn redaction_writes_records_and_counts_what_is_none() {
+        let mut redactor = Redactor::new(Arc::new(Tables::embedded()), [7; 32]);
+        let mut records = [DENY, "{", "[]"].into_iter();
+        let mut out = Vec::new();
+        let mut next = || Ok(records.next().map(|record| record.as_bytes().to_vec()));
+        assert_eq!(write_redacted(&mut redactor, &mut next, &mut out).expect("written"), 1);
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        let first = text.lines().next().unwrap_or_default();
+        let (before, after) = (lines(&reader(), DENY.as_bytes()), lines(&reader(), first.as_bytes()));
+        assert_eq!((after[0].reason, after[0].credential), (before[0].reason, before[0].credential));
+        for secret in ["0oa1qw2er3ty4ui5op6a", "req1qw2er3ty4ui5op6as7df", "Payroll"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+
+    #[test]
     fn unknown_types_are_counted_and_listed_ones_are_not() {
         let event = |kind: &str| format!(r#"{{"published":"2026-03-02T09:00:00Z","eventType":"{kind}"}}"#);
         let (rare, often) = (event("a.rare.type"), event("b.type"));
@@ -428,7 +479,9 @@ mod tests {
         }
         let cli = Cli::try_parse_from(["explain", "-", "a.ndjson", "--json", "--redact"]).expect("arguments");
         assert_eq!(cli.args.files, [PathBuf::from("-"), PathBuf::from("a.ndjson")]);
-        assert_eq!(Mode::from(&cli.args), Mode { json: true, redact: true, unknown: false });
+        assert_eq!(Mode::from(&cli.args), Mode { json: true, unknown: false });
+        assert!(cli.args.redact);
         assert!(Cli::try_parse_from(["explain", "--json"]).is_err(), "a file is required");
+        assert!(Cli::try_parse_from(["explain", "-", "--redact", "--unknown"]).is_err(), "one or the other");
     }
 }

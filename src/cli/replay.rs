@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{Exit, Failure, Outcome, Output};
+use crate::adoption::{Numbers, Stages};
 use crate::app::parts;
 use crate::app::policies::{self, FilePolicies};
 use crate::app::report::Report;
@@ -214,7 +215,28 @@ fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::R
         output.line(format_args!("incident {}: {}", incident.key, incident.title))?;
         output.line(format_args!("  onset {}, opened {}, {end}", incident.onset, incident.opened_at))?;
     }
+    for (org, funnel) in report.adoption.iter().filter(|(_, funnel)| funnel.all.numbers.seen > 0) {
+        output.line(format_args!("adoption of {org}, people seen in 90 days:"))?;
+        stages("all", &funnel.all, funnel.window_days, output)?;
+        for (cohort, of_cohort) in &funnel.cohorts {
+            stages(cohort, of_cohort, funnel.window_days, output)?;
+        }
+    }
     output.line(format_args!("digest {}", report.digest))
+}
+
+/// One line of the adoption funnel, and one for what people fall back to.
+fn stages(name: &str, stages: &Stages, days: u8, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
+    let Numbers { seen, fastpass, resistant_last, resistant_only } = stages.numbers;
+    output.line(format_args!(
+        "  {name}: {seen}, {fastpass} with FastPass, {resistant_last} phishing-resistant at the last sign-in, \
+         {resistant_only} at every one in {days} days"
+    ))?;
+    if stages.fallback_people == 0 {
+        return Ok(());
+    }
+    let to: Vec<_> = stages.fallback.iter().map(|(credential, n)| format!("{credential} {n}")).collect();
+    output.line(format_args!("  {name}: {} fall back ({})", stages.fallback_people, to.join(", ")))
 }
 
 #[cfg(test)]

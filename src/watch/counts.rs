@@ -37,6 +37,8 @@ pub enum Limit {
     Refusals,
     /// Devices: the one silent for longest was dropped.
     Devices,
+    /// People whose adoption is followed: nobody new was taken up.
+    People,
 }
 
 impl Limit {
@@ -49,6 +51,7 @@ impl Limit {
             Self::Waiting => "waiting",
             Self::Refusals => "refusals",
             Self::Devices => "devices",
+            Self::People => "people",
         }
     }
 }

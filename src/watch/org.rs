@@ -12,8 +12,9 @@ use super::dedupe::{Dedupe, Novelty};
 use super::posture::{Late, Postures};
 use super::series::{self, SeriesTable};
 use crate::action::{Incident, IncidentAction};
-use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, Signal, Standing, Step, Verdict};
-use crate::event::{AuthEvent, Credential, EventId, Org, Person, Reject, SourceName, Span, Timestamp};
+use crate::adoption::Adoption;
+use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, QUIET, Signal, Standing, Step, Verdict};
+use crate::event::{AuthEvent, Credential, EventId, Kind, Org, Outcome, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
 use crate::input::{CoreConfig, OrgConfig, Policies, PolicyOrigin};
 use crate::policy::fleet::Fleet;
@@ -22,6 +23,9 @@ use crate::window::{GoodBad, Latency, Ring};
 
 /// Judges run on this grid of event time (invariant 2).
 const TICK: Span = Span::seconds(5);
+
+/// The event type of an authenticator that a person enrolled.
+const ENROLLED: &str = "user.mfa.factor.activate";
 
 /// Once held, notifications wait until the watermark is this close to `now`: what the backlog still holds is then
 /// part of the first word.
@@ -39,6 +43,7 @@ pub(super) struct OrgWatch {
     /// Policies that were read before any source had spoken.
     early: Option<(PolicyOrigin, Arc<Policies>)>,
     pub(super) table: SeriesTable,
+    pub(super) adoption: Adoption,
     refusals: RefusalLog,
     pub(super) incidents: Incidents,
     pub(super) counts: Counts,
@@ -63,7 +68,7 @@ pub(super) struct Setting<'a> {
 
 impl Setting<'_> {
     /// The first cohort that holds the person, by id or by a group that is known.
-    fn cohort_of(&self, person: &Person, groups: &Groups) -> Option<SmolStr> {
+    pub(super) fn cohort_of(&self, person: &Person, groups: &Groups) -> Option<SmolStr> {
         let holds = |group: &SmolStr| groups.has(group, person) == Some(true);
         let mut cohorts = self.org.cohorts.iter();
         let cohort = cohorts.find(|cohort| cohort.users.contains(person) || cohort.groups.iter().any(holds))?;
@@ -104,6 +109,7 @@ impl OrgWatch {
             postures: Postures::default(),
             early: None,
             table: SeriesTable::new(),
+            adoption: Adoption::default(),
             refusals: RefusalLog::default(),
             incidents: Incidents::default(),
             counts: Counts::default(),
@@ -161,6 +167,7 @@ impl OrgWatch {
         let groups = &self.postures.groups;
         if !event.person.as_ref().is_some_and(|person| setting.is_break_glass(person, groups)) {
             self.sign_in(event, setting);
+            self.enrollment(event, published);
         }
         self.clocks.saw(source, published, setting.core.lateness);
         self.place_early_reading();
@@ -259,6 +266,7 @@ impl OrgWatch {
         let hash = person.hash64();
         self.attempts.forget(person);
         self.postures.forget(person);
+        self.adoption.forget(person);
         self.waiting.retain(|_, step| step.person.as_ref() != Some(person));
         self.table.forget(hash);
         self.refusals.forget(hash);
@@ -363,10 +371,45 @@ impl OrgWatch {
     }
 
     fn count_closed(&mut self, closed: Vec<Closed>) {
-        for Closed { verdict, entry } in closed {
-            if let Some(verdict) = verdict {
-                *self.counts.attempts.entry((verdict, entry)).or_default() += 1;
+        for closed in closed {
+            if let Some(verdict) = closed.verdict {
+                *self.counts.attempts.entry((verdict, closed.entry)).or_default() += 1;
             }
+            let Some(person) = &closed.person else { continue };
+            let success = closed.standing.filter(|standing| standing.verdict == Verdict::Success);
+            let is_full = self.adoption.saw(person, closed.last)
+                || success.is_some_and(|standing| {
+                    let Standing { at, credential, phishing_resistant, .. } = standing;
+                    self.adoption.saw_sign_in(person, at, credential, phishing_resistant)
+                });
+            if is_full {
+                self.counts.limit(Limit::People);
+            }
+        }
+    }
+
+    /// Notes an authenticator that its owner enrolled. Only what the person did: an administrator's act names the
+    /// administrator.
+    fn enrollment(&mut self, event: &AuthEvent, published: Timestamp) {
+        if event.kind != Kind::Enrollment || event.event_type != ENROLLED || event.outcome != Outcome::Success {
+            return;
+        }
+        if let Some(person) = &event.person
+            && self.adoption.saw_enrollment(person, published, event.credential)
+        {
+            self.counts.limit(Limit::People);
+        }
+    }
+
+    /// Closes the days of the adoption funnel that ended before `tick`, once their attempts have come to rest.
+    fn close_days(&mut self, tick: Timestamp, setting: Setting<'_>) {
+        let rested = tick - TICK - QUIET;
+        while let Some(until) = self.adoption.day_due(rested) {
+            let mut closed = Vec::new();
+            self.attempts.close_quiet(until + QUIET, &mut closed);
+            self.count_closed(closed);
+            let groups = &self.postures.groups;
+            self.adoption.close_day(until, &|person| setting.cohort_of(person, groups));
         }
     }
 
@@ -398,6 +441,7 @@ impl OrgWatch {
     }
 
     fn tick(&mut self, tick: Timestamp, setting: Setting<'_>, out: &mut Vec<IncidentAction>) {
+        self.close_days(tick, setting);
         while self.waiting.keys().next().is_some_and(|(published, _)| *published < tick) {
             if let Some((_, step)) = self.waiting.pop_first() {
                 self.apply(&step, setting);

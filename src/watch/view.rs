@@ -1,12 +1,13 @@
 //! What the shell may read of an org, for metrics, the API and reports.
 
 use crate::action::Incident;
+use crate::adoption::Funnel;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
 use crate::input::Policies;
 use crate::policy::Groups;
 use crate::policy::fleet::Fleet;
 use crate::watch::counts::Counts;
-use crate::watch::org::OrgWatch;
+use crate::watch::org::{OrgWatch, Setting};
 use crate::watch::posture::{PolicyDecision, PostureCounts};
 use crate::watch::series::Series;
 use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
@@ -16,6 +17,7 @@ use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 pub struct OrgView<'a> {
     name: &'a Org,
     org: &'a OrgWatch,
+    setting: Setting<'a>,
 }
 
 /// One series with its values as people name them.
@@ -29,8 +31,8 @@ pub struct SeriesView<'a> {
 }
 
 impl<'a> OrgView<'a> {
-    pub(super) fn new(name: &'a Org, org: &'a OrgWatch) -> Self {
-        Self { name, org }
+    pub(super) fn new(name: &'a Org, org: &'a OrgWatch, setting: Setting<'a>) -> Self {
+        Self { name, org, setting }
     }
 
     /// The org.
@@ -129,6 +131,11 @@ impl<'a> OrgView<'a> {
     /// Durations of successful attempts over the last hour, by credential.
     pub fn durations(&self, now: Timestamp) -> impl Iterator<Item = (Credential, Latency)> {
         self.org.durations.iter().map(move |(credential, ring)| (*credential, last_hour(ring, now)))
+    }
+
+    /// How far phishing-resistant sign-in has come. A pass over everybody: not for every commit.
+    pub fn adoption(&self, now: Timestamp) -> Funnel {
+        self.org.adoption.funnel(now, &|person| self.setting.cohort_of(person, &self.org.postures.groups))
     }
 
     /// How late events were over the last hour, by the server's clock.

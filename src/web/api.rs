@@ -1,15 +1,18 @@
 //! `/api/v1/`: what was last committed, as JSON.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, RawQuery, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{DecisionRow, SeriesRow, Shared, Status};
 use crate::action::Incident;
+use crate::adoption::Funnel;
 use crate::clock;
-use crate::event::Timestamp;
+use crate::event::{Org, Timestamp};
 
 #[derive(Serialize)]
 struct StatusReply<'a> {
@@ -31,6 +34,11 @@ struct Decisions<'a> {
 #[derive(Serialize)]
 struct Series<'a> {
     series: &'a [SeriesRow],
+}
+
+#[derive(Serialize)]
+struct Adoption<'a> {
+    adoption: &'a BTreeMap<Org, Funnel>,
 }
 
 /// `/api/v1/status`.
@@ -72,6 +80,16 @@ pub(super) async fn decisions(
     let view = shared.view();
     let decisions = view.decisions.iter().filter(|decision| decision.at >= since).collect();
     Ok(json(&Decisions { decisions }))
+}
+
+/// `/api/v1/adoption`: the funnel of every org; `?cohort=` leaves out all other cohorts.
+pub(super) async fn adoption(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Json<serde_json::Value> {
+    let view = shared.view();
+    let query = query.unwrap_or_default();
+    let cohort = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "cohort");
+    let Some((_, cohort)) = cohort else { return json(&Adoption { adoption: &view.adoption }) };
+    let one = view.adoption.iter().map(|(org, funnel)| (org.clone(), funnel.clone().only(&cohort)));
+    json(&Adoption { adoption: &one.collect() })
 }
 
 /// The view lives behind a lock-free read; the reply must own what it sends.

@@ -3,10 +3,12 @@
 //! Only committed counts: a number that is shown never goes back (invariant 10).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::action::Incident;
+use crate::adoption::Funnel;
 use crate::event::{Check, Org, Outcome, Platform, PostureCheck, PostureSource, Reason, Reject, SourceName, Timestamp};
 
 /// Everything that was last committed.
@@ -18,6 +20,8 @@ pub struct View {
     pub incidents: Vec<Incident>,
     /// `/api/v1/series`, in key order.
     pub series: Vec<SeriesRow>,
+    /// `/api/v1/adoption`.
+    pub adoption: Arc<BTreeMap<Org, Funnel>>,
     /// `/api/v1/decisions`, the oldest first.
     pub decisions: Vec<DecisionRow>,
 }
