@@ -14,7 +14,6 @@ mod device;
 mod document;
 mod error;
 mod evidence;
-mod network;
 mod outcome;
 mod subject;
 mod tables;
@@ -28,12 +27,12 @@ pub use address::client_address;
 pub use document::document;
 pub use error::{PageError, RulesError};
 pub use evidence::{Evidence, Explained, Ground, Source};
-pub use network::Network;
+
 pub use tables::{Rests, Tables};
 
 use crate::decode;
 use crate::decode::okta::LogEvent;
-use crate::event::{AuthEvent, EventId, Org, Reject, Timestamp};
+use crate::event::{AuthEvent, EventId, Network, Org, Reject, Timestamp};
 
 /// Bytes kept of any text of an event but its integrators' signals; ids and names are far shorter.
 const TEXT_BYTES: usize = 256;

@@ -29,8 +29,7 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use crate::classify::Network;
-use crate::event::{Org, SourceName, Span};
+use crate::event::{Network, Org, SourceName, Span};
 use crate::input::{Cohort, CoreConfig, OrgConfig};
 use crate::yaml::{self, Node, Origin, section};
 use crate::{duration, telemetry, web};

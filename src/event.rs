@@ -6,6 +6,7 @@
 
 mod auth_event;
 mod identity;
+mod network;
 mod posture;
 mod reject;
 mod timestamp;
@@ -13,6 +14,7 @@ mod vocabulary;
 
 pub use auth_event::{App, AuthEvent, Change, Context, PolicyRule};
 pub use identity::{EventId, Flow, Org, Person, SourceName};
+pub use network::Network;
 pub use posture::{Check, CheckVerdict, DeviceSignals, PostureCheck, PostureSource};
 pub use reject::Reject;
 pub use timestamp::{Span, Timestamp};

@@ -235,7 +235,8 @@ fn explain_says_one_line_for_each_record_in_order() {
     fs::write(&file, records.join("\n")).expect("written");
     assert_eq!(run(&["explain", path(&file), "--json"], "").stdout, ran.stdout);
     let people = run(&["explain", path(&file)], "");
-    assert_eq!((people.code, people.stdout.lines().count()), (0, records.len()));
+    let sentences = people.stdout.lines().filter(|line| !line.starts_with(' ')).count();
+    assert_eq!((people.code, sentences), (0, records.len()));
 }
 
 #[test]

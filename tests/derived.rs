@@ -1,7 +1,7 @@
 //! The reason of a refusal, derived from policies and signals, against the truth of a simulated org that shares no code
 //! with the evaluator.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

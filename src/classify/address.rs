@@ -5,8 +5,8 @@
 
 use core::net::IpAddr;
 
-use super::Network;
 use crate::decode::okta::LogEvent;
+use crate::event::Network;
 
 /// Where a request came from: the first hop of `ipChain` that is outside the proxies, else `client.ipAddress`. `None`
 /// where neither is an address.

@@ -27,9 +27,9 @@ use self::unknown::Unknown;
 use super::redact::Redactor;
 use super::{Exit, Failure, Outcome};
 use crate::app::{parts, policies};
-use crate::classify::{Network, Reader};
+use crate::classify::Reader;
 use crate::config::{Config, Environment};
-use crate::event::{self, AuthEvent};
+use crate::event::{self, AuthEvent, Network};
 use crate::input::{Policies, Releases};
 use crate::source::file::{Body, Records};
 

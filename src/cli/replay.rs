@@ -78,7 +78,8 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     if let Some(expected) = &args.expect {
         equal(&read_json(expected)?, &report, "", &mut differences);
     }
-    differences.sort();
+    // The digest says it all, so it is never among those that are left out.
+    differences.sort_by_key(|difference| (!difference.starts_with(".digest"), difference.clone()));
     differences.dedup();
     differences.iter().take(20).for_each(|difference| eprintln!("differs: {difference}"));
     Ok(if differences.is_empty() { Exit::Good } else { Exit::Negative })

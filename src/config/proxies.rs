@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::classify::Network;
+use crate::event::Network;
 
 /// The most networks.
 const MOST: usize = 1_000;

@@ -3,8 +3,8 @@
 //! Written as an address and the length of its prefix (`10.0.0.0/8`); a bare address is a network of one. An address
 //! with bits beyond the prefix is refused: one of the two is a slip.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
