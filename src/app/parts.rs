@@ -106,8 +106,8 @@ impl Parts {
         if let Some(token) = &config.http.token {
             needs.push(Need { origin: None, part: "http.token".to_owned(), what: Needed::Secret(token.clone()) });
         }
-        let (sources, warnings) = sources(config, &mut needs)?;
-        let sinks = sinks(config, &mut needs)?;
+        let (sources, mut warnings) = sources(config, &mut needs)?;
+        let sinks = sinks(config, &mut needs, &mut warnings)?;
         let tables = tables(config.rules.as_deref())?;
         let mut names: BTreeMap<Org, BTreeSet<SourceName>> = BTreeMap::new();
         for part in &sources {
@@ -155,6 +155,15 @@ pub fn tables(rules: Option<&Path>) -> Result<Tables, PartsError> {
     Ok(Tables::from_yaml(&files)?)
 }
 
+/// The names of the sinks in the order of the file.
+///
+/// # Errors
+/// Where a section is invalid.
+pub fn sink_names(config: &Config) -> Result<Vec<String>, PartsError> {
+    let sinks = sinks(config, &mut Vec::new(), &mut Vec::new())?;
+    Ok(sinks.iter().map(|sink| sink.name().to_owned()).collect())
+}
+
 /// The sources, and one warning for each key of theirs that is not built.
 fn sources(config: &Config, needs: &mut Vec<Need>) -> Result<(Vec<SourcePart>, Vec<Warning>), PartsError> {
     let mut warned = BTreeSet::new();
@@ -189,7 +198,8 @@ fn sources(config: &Config, needs: &mut Vec<Need>) -> Result<(Vec<SourcePart>, V
     if sources.is_empty() { Err(PartsError::NoSource) } else { Ok((sources, warnings)) }
 }
 
-fn sinks(config: &Config, needs: &mut Vec<Need>) -> Result<Vec<act::Config>, PartsError> {
+/// The sinks; each has read the files that it names.
+fn sinks(config: &Config, needs: &mut Vec<Need>, warnings: &mut Vec<Warning>) -> Result<Vec<act::Config>, PartsError> {
     let mut names = BTreeSet::new();
     let mut sinks = Vec::new();
     for integration in &config.sinks {
@@ -205,6 +215,9 @@ fn sinks(config: &Config, needs: &mut Vec<Need>) -> Result<Vec<act::Config>, Par
             return Err(ConfigError::invalid(place(integration, "name"), why).into());
         }
         names.insert(name);
+        sink.load(&config.base).map_err(|flaw| ConfigError::invalid(place(integration, flaw.key), flaw.text))?;
+        let warned = sink.warnings().into_iter();
+        warnings.extend(warned.map(|remark| Warning::at(place(integration, remark.key), remark.text)));
         sinks.push(sink);
     }
     Ok(sinks)
