@@ -991,6 +991,27 @@ async fn changes_that_cannot_be_read_never_hold_up_a_ticket() {
     }
 }
 
+#[tokio::test]
+async fn a_sink_that_goes_live_opens_one_whole_ticket_for_what_is_open() {
+    let mut bench = Bench::with(json!({ "mode": "shadow" })).await;
+    bench.tell(&[action(1, Open)]).await;
+    bench.tell(&[action(2, Update)]).await;
+    assert!(bench.instance.lock().seen.iter().all(|seen| seen.method == Method::GET), "nothing was written");
+    assert_eq!(bench.ledger().shadowed, [Open, Update]);
+    bench.config["mode"] = json!("live");
+    bench.instance.script(Method::POST, [Awkward::DoneThen(500)]);
+    let running = bench.start();
+    bench
+        .until("told", || bench.store().ledger(SINK, KEY).expect("reads").is_some_and(|entry| entry.revision == 2))
+        .await;
+    bench.stop(running).await;
+    let row = bench.instance.row(KEY);
+    assert_eq!(row["description"], "What fails, text 2\n\nauthwatch revision 2");
+    assert_eq!(bench.instance.notes(&row["sys_id"]), ["Opened by authwatch. note 2"]);
+    bench.tell(&[action(3, Resolve)]).await;
+    assert_eq!(bench.instance.row(KEY)["state"], "6");
+}
+
 #[test]
 fn the_pages_examples_are_valid() {
     examples::check("servicenow");

@@ -52,11 +52,12 @@ async fn nothing_is_sent_and_everything_is_recorded() {
     let receiver = Receiver::start().await;
     let url = &receiver.server.url;
     let basic = json!({ "basic": { "user": { "env": "U" }, "password": { "env": "P" } } });
-    for mut bench in [
-        Bench::new(json!({ "webhook": { "url": url } })),
-        Bench::new(json!({ "alertmanager": { "url": url } })),
-        Bench::new(json!({ "servicenow": { "url": url, "auth": basic } })),
+    for config in [
+        json!({ "webhook": { "url": url } }),
+        json!({ "alertmanager": { "url": url } }),
+        json!({ "servicenow": { "url": url, "auth": basic } }),
     ] {
+        let mut bench = Bench::new(config);
         mode(&mut bench, "shadow");
         bench.secret("U", "user");
         bench.secret("P", "secret");
