@@ -6,8 +6,8 @@
 //! - A request that got no answer may have been acted on, and is sent again. So every request carries
 //!   `Idempotency-Key: <incident>-<revision>`: a receiver that has seen it does nothing. The incident's `key` names the
 //!   incident: create or update by it, as updates that wait are folded into one request.
-//! - A signature covers the time and that key beside the body, so that a recorded request cannot be played again:
-//!   see [`sign`].
+//! - A signature covers the time and that key beside the body, so that a recorded request cannot be played again;
+//!   receivers verify it as `docs/integrations/webhook.md` says.
 //! - Any answer with an accepted status counts as taken, whatever its body: receivers differ too much in it.
 //!
 //! Fails as [`Failure`] says: 400 and other refusals are given up, 401, 403, 404, 410 and redirects need a person,
