@@ -8,17 +8,20 @@
 //! Only this module joins the edges. Sources and sinks may be unreachable for as long as they like: the daemon starts,
 //! says so in `/readyz`, and keeps trying.
 
+mod ask;
 pub mod demo;
 pub mod parts;
+pub mod policies;
 mod publish;
 mod pump;
 mod reload;
 pub mod report;
 pub mod signals;
+mod spawn;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -27,22 +30,21 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::act;
-use crate::classify::{Reader, Tables};
 use crate::clock;
 use crate::config::{Config, Environment};
-use crate::event::Org;
 use crate::secret::{Secret, SecretError};
-use crate::source::{self, Batch, ReadPage, ReadRecord};
+use crate::source;
 use crate::store::{Store, StoreError};
 use crate::telemetry::condition::Conditions;
 use crate::telemetry::exposition::Handle;
 use crate::telemetry::metric::Metric;
 use crate::web::{self, Access, View};
-use parts::{Parts, PartsError, SourcePart};
+use parts::{Parts, PartsError};
 use publish::Publisher;
 use pump::{Message, Pump};
 pub use pump::{PumpError, Recovered, recover};
 use reload::Started;
+use spawn::{SharedTables, Spawner, WantedGroups};
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
 const INBOX: usize = 4;
@@ -117,6 +119,7 @@ pub struct Running {
     path: Option<PathBuf>,
     environment: Environment,
     tables: SharedTables,
+    groups: WantedGroups,
     inbox: mpsc::Sender<Message>,
     stop_sources: watch::Sender<bool>,
     stop_sinks: watch::Sender<bool>,
@@ -127,9 +130,6 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     web: JoinHandle<()>,
 }
-
-/// The tables in force; a reload replaces them between two pages.
-type SharedTables = Arc<RwLock<Arc<Tables>>>;
 
 /// Starts a daemon.
 ///
@@ -149,8 +149,10 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (mut publisher, view) = Publisher::new(conditions.clone());
     let (stop_web, stopped_web) = watch::channel(false);
     tokio::spawn(publisher.keep_readiness(stopped_web.clone()));
-    let (address, web) =
-        serve_web(config.listen, token.as_ref(), view.clone(), &conditions, metrics, stopped_web).await?;
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let access = (config.listen, token.as_ref());
+    let asker = ask::asker(inbox.downgrade());
+    let (address, web) = serve_web(access, view.clone(), &conditions, metrics, asker, stopped_web).await?;
     tracing::info!(%address, "listening");
 
     let state_dir = config.state_dir.clone();
@@ -166,19 +168,24 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let shadows = parts.sinks.iter().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
     publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
-    let pump = Pump::new(store.clone(), core, &parts.core, sinks.clone(), wake.clone(), publisher, restored)?;
+    let configuration = (&parts.core, &parts.policies);
+    let pump = Pump::new(store.clone(), core, configuration, sinks.clone(), wake.clone(), publisher, restored)?;
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
-    let (inbox, messages) = mpsc::channel(INBOX);
     let started = Started::new(&config, &parts);
     let tables: SharedTables = Arc::new(RwLock::new(Arc::new(parts.tables)));
-    let mut sources = Vec::new();
-    for part in parts.sources {
-        let position = positions.get(&part.name).cloned();
-        let spawner = Spawner { tables: &tables, lookup: &lookup, conditions: &conditions, inbox: &inbox, once };
-        sources.push(spawner.spawn(part, position, stopped_sources.clone())?);
-    }
+    let groups = spawn::wanted(parts::groups(&parts.core, &parts.policies));
+    let spawner = Spawner {
+        tables: &tables,
+        lookup: &lookup,
+        conditions: &conditions,
+        inbox: &inbox,
+        groups: &groups,
+        stop: &stopped_sources,
+        once,
+    };
+    let sources = spawner.spawn_all(parts.sources, &positions)?;
     let workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
     let pump = tokio::spawn(pump.run(messages));
     Ok(Running {
@@ -191,6 +198,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         path,
         environment,
         tables,
+        groups,
         inbox,
         stop_sources,
         stop_sinks,
@@ -270,11 +278,11 @@ fn lookup(environment: &Environment) -> source::Environment {
 }
 
 async fn serve_web(
-    listen: SocketAddr,
-    token: Option<&Secret>,
+    (listen, token): (SocketAddr, Option<&Secret>),
     view: watch::Receiver<Arc<View>>,
     conditions: &Conditions,
     metrics: Arc<Handle>,
+    asker: web::Asker,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
     let failed = |source| StartError::Listen { address: listen, source };
@@ -297,85 +305,11 @@ async fn serve_web(
         }
         metrics.render()
     };
-    let shared = web::Shared { view, conditions: conditions.clone(), metrics: Arc::new(render) };
+    let shared = web::Shared { view, conditions: conditions.clone(), metrics: Arc::new(render), asker };
     let access = Access::new(address, token);
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let task = tokio::spawn(async move { web::serve(listener, shared, access, stopped).await });
     Ok((address, task))
-}
-
-/// What every source is spawned with.
-struct Spawner<'a> {
-    tables: &'a SharedTables,
-    lookup: &'a source::Environment,
-    conditions: &'a Conditions,
-    inbox: &'a mpsc::Sender<Message>,
-    once: bool,
-}
-
-impl Spawner<'_> {
-    fn spawn(
-        &self,
-        part: SourcePart,
-        position: Option<source::Position>,
-        stop: watch::Receiver<bool>,
-    ) -> Result<JoinHandle<()>, StartError> {
-        let SourcePart { name, org, config } = part;
-        let condition = self.conditions.declare(&format!("source/{name}"), true, "not read yet");
-        let (out, batches) = mpsc::channel(1);
-        let task = match config {
-            source::Config::Okta(config) => {
-                let read = read_page(org, self.tables.clone());
-                let okta = source::okta::Okta::new(*config, name, position, read, condition, self.lookup.clone())?;
-                tokio::spawn(okta.run(out, stop))
-            }
-            source::Config::File(config) => {
-                let read = read_record(org, self.tables.clone());
-                let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
-                tokio::spawn(file.run(out, stop))
-            }
-        };
-        Ok(tokio::spawn(forward(batches, self.inbox.clone(), self.once, task)))
-    }
-}
-
-/// Hands a source's batches to the pump; with `once` only until the source has nothing more.
-async fn forward(mut batches: mpsc::Receiver<Batch>, inbox: mpsc::Sender<Message>, once: bool, source: JoinHandle<()>) {
-    while let Some(batch) = batches.recv().await {
-        let is_last = once && !batch.backlog;
-        let sent = inbox.send(Message::Batch(batch)).await;
-        if is_last {
-            // It would wait for its next poll before it noticed that nobody listens.
-            source.abort();
-        }
-        if sent.is_err() || is_last {
-            break;
-        }
-    }
-    drop(batches);
-    if let Err(error) = source.await
-        && !error.is_cancelled()
-    {
-        tracing::error!(%error, "a source ended abnormally");
-    }
-}
-
-fn current(tables: &SharedTables) -> Arc<Tables> {
-    tables.read().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-fn read_page(org: Org, tables: SharedTables) -> ReadPage {
-    Arc::new(move |body, each| {
-        Reader::new(org.clone(), current(&tables)).read_page(body, each).map_err(|error| error.to_string())
-    })
-}
-
-fn read_record(org: Org, tables: SharedTables) -> ReadRecord {
-    Arc::new(move |record, each| {
-        let now = crate::clock::now();
-        let mut plausible = |read: Result<_, _>| each(read.and_then(|event| source::file::plausible(event, now)));
-        Reader::new(org.clone(), current(&tables)).read_record(record, &mut plausible);
-    })
 }

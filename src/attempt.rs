@@ -10,7 +10,7 @@ mod signal;
 mod table;
 
 pub use signal::{Circumstances, Signal, Step, Trace};
-pub use table::{Attempts, Closed, Decision, Known, Outside, Standing};
+pub use table::{Attempts, Closed, Decision, Known, Outside, QUIET, Standing};
 
 use serde::{Deserialize, Serialize};
 

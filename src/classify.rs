@@ -6,26 +6,34 @@
 //!
 //! Pure: no I/O, no clock, no logging. [`Reader`] joins it with decoding for sources and commands.
 
+mod address;
+mod change;
+mod context;
 mod credential;
 mod device;
 mod document;
 mod error;
+mod evidence;
+mod network;
 mod outcome;
 mod subject;
 mod tables;
+mod words;
 
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
+pub use address::client_address;
 pub use document::document;
 pub use error::{PageError, RulesError};
-pub use tables::Tables;
+pub use evidence::{Evidence, Explained, Ground, Source};
+pub use network::Network;
+pub use tables::{Rests, Tables};
 
 use crate::decode;
 use crate::decode::okta::LogEvent;
-use crate::event::{AuthEvent, Context, EventId, Org, Reject, Timestamp};
-use tables::UNLISTED;
+use crate::event::{AuthEvent, EventId, Org, Reject, Timestamp};
 
 /// Bytes kept of any text of an event but its integrators' signals; ids and names are far shorter.
 const TEXT_BYTES: usize = 256;
@@ -49,6 +57,23 @@ impl Reader {
     /// list of events (`[]`, an event hook without events) gives none.
     pub fn read_record(&self, bytes: &[u8], each: &mut dyn FnMut(Result<AuthEvent, Reject>)) {
         decode::record(bytes, &mut |found| each(self.classify(found)));
+    }
+
+    /// Reads one record as [`Reader::read_record`] does, and says what each reading rests on and where the request came
+    /// from: the first hop outside `proxies`.
+    pub fn explain_record(
+        &self,
+        bytes: &[u8],
+        proxies: &[Network],
+        each: &mut dyn FnMut(Result<Explained<'_>, Reject>),
+    ) {
+        decode::record(bytes, &mut |found| {
+            each(found.and_then(|found| {
+                let (event, evidence) =
+                    self.tables.read(&self.org, found.event, found.content.as_bytes(), found.sent)?;
+                Ok(Explained { event, evidence, address: client_address(found.event, proxies) })
+            }));
+        });
     }
 
     /// Reads one page of the System Log API; returns the number of elements in it.
@@ -80,6 +105,18 @@ impl Tables {
         content: &[u8],
         sent: Option<Timestamp>,
     ) -> Result<AuthEvent, Reject> {
+        self.read(org, event, content, sent).map(|(event, _)| event)
+    }
+
+    /// What an event means, and what each reading rests on.
+    #[inline]
+    fn read(
+        &self,
+        org: &Org,
+        event: &LogEvent<'_>,
+        content: &[u8],
+        sent: Option<Timestamp>,
+    ) -> Result<(AuthEvent, Evidence<'_>), Reject> {
         let event_type = event.event_type.get().filter(|text| !text.is_empty()).ok_or(Reject::NoEventType)?;
         let published = event.published.get().and_then(Timestamp::parse);
         let uuid = event.uuid.get().unwrap_or_default();
@@ -88,30 +125,64 @@ impl Tables {
         } else {
             EventId::from_uuid(org, uuid, published, event_type)
         };
-        let (name, row) = self.row(event_type).unwrap_or((None, &UNLISTED));
-        let credential = credential::read(self, row, event);
-        let outcome = outcome::read(self, row, event);
-        Ok(AuthEvent {
+        let row = self.row(event_type);
+        let (credential, credential_ground) = credential::read(self, row, event);
+        let (phishing_resistant, resistant_ground) = credential::phishing_resistant(self, event, credential);
+        let (outcome, outcome_ground) = outcome::read(self, row, event);
+        let (reason, reason_ground) = outcome::reason(self, row, event, outcome);
+        let (person, person_ground) = subject::person(event);
+        let (flow, flow_ground) = subject::flow(event);
+        let (app, app_ground) = subject::app(event);
+        let (rule, rule_ground) = subject::rule(event);
+        let (platform, platform_ground) = device::platform(self, event);
+        let (device, device_ground) = device::signals(self, event);
+        let (change, change_ground) = change::read(row.kind, event_type, event);
+        let context::Read { context, zone, risk, session } = context::read(event);
+        let evidence = Evidence {
+            published: match (published, sent) {
+                (Some(_), _) => Source::Published.into(),
+                (None, Some(_)) => Source::Envelope.into(),
+                (None, None) => Ground::NOTHING,
+            },
+            kind: row.ground,
+            credential: credential_ground,
+            phishing_resistant: resistant_ground,
+            outcome: outcome_ground,
+            reason: reason_ground,
+            person: person_ground,
+            flow: flow_ground,
+            app: app_ground,
+            rule: rule_ground,
+            platform: platform_ground,
+            device: device_ground,
+            zone,
+            risk,
+            session,
+            change: change_ground,
+        };
+        let event = AuthEvent {
             org: org.clone(),
             id,
             uuid: kept(uuid),
             published: published.or(sent),
-            event_type: name.cloned().unwrap_or_else(|| kept(event_type)),
+            event_type: row.name.cloned().unwrap_or_else(|| kept(event_type)),
             kind: row.kind,
+            part: row.part(),
             credential,
-            phishing_resistant: credential::phishing_resistant(self, event, credential),
+            phishing_resistant,
             outcome,
             okta_outcome: kept(event.outcome.result.get().unwrap_or_default()),
-            reason: outcome::reason(self, row, event, outcome),
-            person: subject::person(event),
-            flow: subject::flow(event),
-            app: subject::app(event),
-            rule: subject::rule(event),
-            platform: device::platform(self, event),
-            device: device::signals(self, event),
-            context: Context::default(),
-            change: subject::change(row.kind, event),
-        })
+            reason,
+            person,
+            flow,
+            app,
+            rule,
+            platform,
+            device,
+            context,
+            change,
+        };
+        Ok((event, evidence))
     }
 }
 

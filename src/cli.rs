@@ -6,12 +6,14 @@ pub mod demo;
 mod exit;
 pub mod explain;
 mod output;
+pub mod redact;
 pub mod replay;
 pub mod run;
 pub mod simulate;
 pub mod state;
 pub mod validate;
 pub mod version;
+pub mod whatif;
 
 use std::path::PathBuf;
 
@@ -43,6 +45,8 @@ pub enum Command {
     Replay(replay::Args),
     /// Say what each record of a log means.
     Explain(explain::ExplainArgs),
+    /// Say whom a change of device assurance would refuse, or what the fleet is like.
+    Whatif(whatif::Args),
     /// Check a configuration without binding or connecting anything.
     Validate(validate::Args),
     /// Make or serve a simulated org's log.
@@ -65,6 +69,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args, &environment),
             Self::Replay(args) => replay::run(&args, &environment),
             Self::Explain(args) => explain::run(&args, &environment),
+            Self::Whatif(args) => whatif::run(&args, &environment),
             Self::Validate(args) => validate::run(&args, &environment),
             Self::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
             Self::State(args) => state::run(&args, &environment),

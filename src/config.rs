@@ -17,6 +17,8 @@ mod limits;
 mod number;
 mod overrides;
 mod people;
+mod policies;
+mod proxies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,7 +29,8 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use crate::event::{Org, Person, SourceName, Span};
+use crate::classify::Network;
+use crate::event::{Org, SourceName, Span};
 use crate::input::{Cohort, CoreConfig, OrgConfig};
 use crate::yaml::{self, Node, Origin, section};
 use crate::{duration, telemetry, web};
@@ -39,6 +42,8 @@ pub use incidents::Incidents;
 pub use integration::Integration;
 pub use judge::Judge;
 pub use limits::Limits;
+pub use people::BreakGlass;
+pub use policies::{PolicyFiles, Written};
 
 /// Where the web server listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
@@ -68,8 +73,12 @@ pub struct Config {
     pub sinks: Vec<Integration>,
     /// The people of the default org, and of every org without its own.
     pub people: People,
-    /// Orgs with their own people.
+    /// Files of policies of the default org, and of no other: an id of one org means nothing in another.
+    pub policies: PolicyFiles,
+    /// Orgs with their own people and policies.
     pub orgs: BTreeMap<Org, OrgPeople>,
+    /// Networks whose hops are not the client's; none by default. For what explains an event; nothing else uses it.
+    pub proxies: Vec<Network>,
     /// Access to the web server.
     pub http: web::Config,
     /// When refusals are a cause.
@@ -94,16 +103,18 @@ pub struct People {
     /// Cohorts in the order of the file; the first that holds a person wins.
     pub cohorts: Vec<Cohort>,
     /// People who are left out of every judgement.
-    pub break_glass: BTreeSet<Person>,
+    pub break_glass: BreakGlass,
 }
 
-/// What one org overrides; `None` is as for the default org.
+/// What one org overrides; `None` is as for the default org, but for its policies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OrgPeople {
     /// Its cohorts.
     pub cohorts: Option<Vec<Cohort>>,
     /// Its people who are left out.
-    pub break_glass: Option<BTreeSet<Person>>,
+    pub break_glass: Option<BreakGlass>,
+    /// Files of its policies.
+    pub policies: Option<PolicyFiles>,
 }
 
 /// Something that was accepted and is ignored.
@@ -150,9 +161,12 @@ struct Root {
     _cohorts: Option<IgnoredAny>,
     #[serde(rename = "break_glass")]
     _break_glass: Option<IgnoredAny>,
-    policies: Option<Policies>,
+    #[serde(rename = "policies")]
+    _policies: Option<IgnoredAny>,
     #[serde(rename = "orgs")]
     _orgs: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "proxies::list")]
+    proxies: Vec<Network>,
     #[serde(default)]
     http: web::Config,
     #[serde(default)]
@@ -169,14 +183,6 @@ struct Root {
     shutdown_grace: Duration,
 }
 
-/// Policies from a file; checked for its shape, not built yet.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Policies {
-    #[serde(rename = "file")]
-    _file: PathBuf,
-}
-
 /// One entry of `orgs`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,7 +191,8 @@ struct OrgRoot {
     _cohorts: Option<IgnoredAny>,
     #[serde(rename = "break_glass")]
     _break_glass: Option<IgnoredAny>,
-    policies: Option<Policies>,
+    #[serde(rename = "policies")]
+    _policies: Option<IgnoredAny>,
 }
 
 impl Config {
@@ -222,11 +229,8 @@ impl Config {
         };
         let sources = list("sources", &integration::SOURCES, &mut warnings)?;
         let sinks = list("sinks", &integration::SINKS, &mut warnings)?;
-        let people = org_people(tree, &base, &mut warnings)?;
-        if root.policies.is_some() {
-            warnings.extend(not_built(tree, "policies"));
-        }
-        let orgs = orgs(tree, &base, &mut warnings)?;
+        let own = org_people(tree, &base)?;
+        let orgs = orgs(tree, &base)?;
         require_token(tree, root.listen, &root.http)?;
         Ok(Self {
             rules: root.rules.map(|rules| base.join(rules)),
@@ -237,10 +241,12 @@ impl Config {
             sources,
             sinks,
             people: People {
-                cohorts: people.cohorts.unwrap_or_default(),
-                break_glass: people.break_glass.unwrap_or_default(),
+                cohorts: own.cohorts.unwrap_or_default(),
+                break_glass: own.break_glass.unwrap_or_default(),
             },
+            policies: own.policies.unwrap_or_default(),
             orgs,
+            proxies: root.proxies,
             http: root.http,
             judge: root.judge,
             incidents: root.incidents,
@@ -252,13 +258,21 @@ impl Config {
         })
     }
 
-    /// The core's part, for the orgs that have sources.
+    /// The files of an org's policies.
+    pub fn policies_of(&self, org: &Org) -> PolicyFiles {
+        let own = self.orgs.get(org).and_then(|own| own.policies.as_ref());
+        own.or((*org == self.org).then_some(&self.policies)).cloned().unwrap_or_default()
+    }
+
+    /// The core's part, for the orgs that have sources; what files of policies say is added by who reads them.
     pub fn core(&self, sources: &BTreeMap<Org, BTreeSet<SourceName>>) -> CoreConfig {
         let orgs = sources.iter().map(|(org, sources)| {
             let own = self.orgs.get(org);
             let cohorts = own.and_then(|own| own.cohorts.as_ref()).unwrap_or(&self.people.cohorts).clone();
-            let break_glass = own.and_then(|own| own.break_glass.as_ref()).unwrap_or(&self.people.break_glass).clone();
-            (org.clone(), OrgConfig { sources: sources.clone(), cohorts, break_glass })
+            let BreakGlass { users, groups } =
+                own.and_then(|own| own.break_glass.as_ref()).unwrap_or(&self.people.break_glass).clone();
+            let people = OrgConfig { cohorts, break_glass: users, break_glass_groups: groups, ..OrgConfig::default() };
+            (org.clone(), OrgConfig { sources: sources.clone(), ..people })
         });
         CoreConfig {
             orgs: orgs.collect(),
@@ -270,32 +284,23 @@ impl Config {
     }
 }
 
-fn org_people(node: &Node, base: &Path, warnings: &mut Vec<Warning>) -> Result<OrgPeople, ConfigError> {
+fn org_people(node: &Node, base: &Path) -> Result<OrgPeople, ConfigError> {
     Ok(OrgPeople {
-        cohorts: node.get("cohorts").map(|node| people::cohorts(node, base, warnings)).transpose()?,
+        cohorts: node.get("cohorts").map(|node| people::cohorts(node, base)).transpose()?,
         break_glass: node.get("break_glass").filter(|node| !node.is_null()).map(people::break_glass).transpose()?,
+        policies: node.get("policies").map(|node| policies::read(node, base)).transpose()?,
     })
 }
 
-fn orgs(tree: &Node, base: &Path, warnings: &mut Vec<Warning>) -> Result<BTreeMap<Org, OrgPeople>, ConfigError> {
+fn orgs(tree: &Node, base: &Path) -> Result<BTreeMap<Org, OrgPeople>, ConfigError> {
     let Some(node) = tree.get("orgs") else { return Ok(BTreeMap::new()) };
-    let mut warned = false;
     let mut orgs = BTreeMap::new();
-    for (name, root) in section::<BTreeMap<String, OrgRoot>>(node)? {
+    for name in section::<BTreeMap<String, OrgRoot>>(node)?.into_keys() {
         let Some(entry) = node.entries().iter().find(|entry| entry.key == name) else { continue };
         let org = check_org(&name).map_err(|why| ConfigError::invalid(&entry.origin, why))?;
-        if root.policies.is_some() && !warned {
-            warned = true;
-            warnings.extend(not_built(&entry.value, "policies"));
-        }
-        orgs.insert(org, org_people(&entry.value, base, warnings)?);
+        orgs.insert(org, org_people(&entry.value, base)?);
     }
     Ok(orgs)
-}
-
-fn not_built(parent: &Node, key: &str) -> Option<Warning> {
-    let entry = parent.entries().iter().find(|entry| entry.key == key)?;
-    Some(Warning::at(&entry.origin, format!("`{key}` is not built yet and is ignored")))
 }
 
 /// Reading is open on loopback only (design, section 8).

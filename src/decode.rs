@@ -14,6 +14,7 @@ mod scan;
 
 pub(crate) use envelope::{Found, record};
 pub(crate) use page::{Fault, page};
+pub(crate) use scan::mend_surrogates;
 
 /// Bytes of one event; a longer one is rejected as `too_large`.
 pub(crate) const RECORD_BYTES: usize = 1 << 20;

@@ -17,4 +17,4 @@ pub use posture::{Check, CheckVerdict, DeviceSignals, PostureCheck, PostureSourc
 pub use reject::Reject;
 pub use timestamp::{Span, Timestamp};
 pub(crate) use vocabulary::vocabulary;
-pub use vocabulary::{Credential, Kind, Outcome, Platform, Reason, Risk};
+pub use vocabulary::{Credential, Kind, Outcome, Part, Platform, Reason, Risk};

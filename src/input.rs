@@ -95,6 +95,12 @@ pub struct OrgConfig {
     pub cohorts: Vec<Cohort>,
     /// People whose sign-ins are watched but left out of every SLI and judge.
     pub break_glass: BTreeSet<Person>,
+    /// The Okta groups (`00g…`) whose people are left out too.
+    pub break_glass_groups: BTreeSet<SmolStr>,
+    /// The vendors' releases, for requirements that move with them.
+    pub releases: Releases,
+    /// The hash of the file of policies in force; its content is an input of its own, fed when the hash changes.
+    pub policies_file: Option<u64>,
 }
 
 /// A named slice of people.

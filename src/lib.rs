@@ -13,6 +13,7 @@
 
 pub mod act;
 pub mod action;
+pub mod adoption;
 pub mod app;
 pub mod attempt;
 pub mod classify;

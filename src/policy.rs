@@ -7,8 +7,21 @@
 //!
 //! Pure: no clock, no I/O.
 
+pub mod ask;
+mod assurance;
+pub mod baseline;
+mod evaluate;
+mod expression;
+pub mod fleet;
 mod groups;
-mod ledger;
+mod integrators;
+pub mod ledger;
+mod logic;
+pub mod parse;
+mod patch;
+mod rules;
+mod version;
+pub mod whatif;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -17,8 +30,10 @@ use crate::event::{
     App, Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
     Timestamp, vocabulary,
 };
-use crate::input::Policies;
+use crate::input::Releases;
 
+pub use assurance::checks;
+pub use evaluate::{Decision, decide, evaluate};
 pub use groups::Groups;
 pub use ledger::{Held, Ledger};
 
@@ -47,6 +62,8 @@ pub struct Query<'a> {
     pub granted: Option<bool>,
     /// Whether a phishing-resistant authenticator was used; `None` where nothing says so.
     pub phishing_resistant: Option<bool>,
+    /// The vendors' releases; `None` takes those of the policies' document.
+    pub releases: Option<&'a Releases>,
 }
 
 vocabulary! {
@@ -164,7 +181,5 @@ impl Evaluation {
     }
 }
 
-/// Why a sign-in ended as it did, by the policies in force; `None` where no policy is known.
-pub fn evaluate(_policies: Option<&Policies>, _query: &Query<'_>) -> Evaluation {
-    Evaluation::none()
-}
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ mod wire;
 pub use clock::Clock;
 pub use faults::{FaultPlan, Faults};
 pub use log::{Awkward, Entry, Log};
-pub use okta::{Okta, OktaConfig, OktaFault};
+pub use okta::{Endpoint, Okta, OktaConfig, OktaFault};
 pub use org::{Cohort, Org};
 pub use plan::{Flow, Plan};
 pub use scenario::{Scenario, Timeline};

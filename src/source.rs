@@ -53,11 +53,11 @@ impl Config {
         }
     }
 
-    /// The keys in use whose part is not built yet, below `sources`; the loader warns once for each.
-    pub fn unbuilt(&self) -> Vec<&'static str> {
+    /// Whether it reads the org's policies.
+    pub fn reads_policies(&self) -> bool {
         match self {
-            Self::Okta(config) => config.unbuilt(),
-            Self::File(_) => Vec::new(),
+            Self::Okta(config) => config.policies,
+            Self::File(_) => false,
         }
     }
 
@@ -126,10 +126,9 @@ mod tests {
     fn each_kind_of_source_is_read_under_its_key() {
         let okta = r#"{"okta": {"url": "https://acme.okta.com", "auth": {"ssws": {"env": "T"}}, "policies": true, "org": "beta"}}"#;
         let file = r#"{"file": {"paths": ["a.ndjson"]}}"#;
-        for (json, kind, org, unbuilt) in [(okta, "okta", Some("beta"), vec!["policies"]), (file, "file", None, vec![])]
-        {
+        for (json, kind, org) in [(okta, "okta", Some("beta")), (file, "file", None)] {
             let config = read(json).expect(json);
-            assert_eq!((config.kind(), config.org(), config.unbuilt()), (kind, org, unbuilt), "{json}");
+            assert_eq!((config.kind(), config.org()), (kind, org), "{json}");
         }
     }
 

@@ -23,13 +23,14 @@ use thiserror::Error;
 
 pub use counts::{Counts, Limit, Meaning};
 pub use digest::Digest;
-pub use posture::{Answer, PostureCounts};
+pub use posture::{PolicyDecision, PostureCounts};
 pub use series::Series;
 pub use view::{OrgView, SeriesView};
 
 use crate::action::{Action, IncidentAction};
 use crate::event::{Org, Person, SourceName};
 use crate::input::{CoreConfig, Input, OrgConfig};
+use crate::policy::fleet::Fleet;
 use org::{OrgWatch, Setting};
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
@@ -142,8 +143,16 @@ impl Watch {
 
     /// What can be said of each configured org.
     pub fn orgs(&self) -> impl Iterator<Item = OrgView<'_>> {
-        let configured = self.orgs.iter().filter(|(name, _)| self.config.orgs.contains_key(*name));
-        configured.map(|(name, org)| OrgView::new(name, org))
+        self.orgs.iter().filter_map(|(name, org)| {
+            let setting = Setting { core: &self.config, org: self.config.orgs.get(name)? };
+            Some(OrgView::new(name, org, setting))
+        })
+    }
+
+    /// What the devices of an org last said; `None` where the org is not configured.
+    pub fn fleet(&self, org: &Org) -> Option<&Fleet> {
+        self.config.orgs.get(org)?;
+        self.orgs.get(org).map(|org| &org.fleet)
     }
 
     /// The whole state as bytes.

@@ -1,10 +1,11 @@
 //! The web server: metrics, probes, the API and the status page.
 //!
-//! It reads what the pump publishes after each commit and changes nothing: every route is `GET`. `/metrics` and the
-//! probes are open; the rest is open on loopback and needs `http.token` elsewhere ([`access`](Access)). There is no
+//! It reads what the pump publishes after each commit, or asks it between two of them, and changes nothing: every route
+//! is `GET`, and `/api/v1/whatif` takes its question as `POST` too. `/metrics` and the probes are open; the rest is open on loopback and needs `http.token` elsewhere ([`access`](Access)). There is no
 //! CORS: no other site's script may read it.
 //!
-//! Bounds: 256 connections, 30 s for the headers of a request, 16 KiB of headers, no request body, 10 minutes a connection.
+//! Bounds: 256 connections, 30 s for the headers of a request, 16 KiB of headers, no request body but that of a question
+//! (256 KiB), 10 minutes a connection.
 
 mod access;
 mod api;
@@ -12,6 +13,7 @@ mod health;
 mod page;
 mod serve;
 mod view;
+mod whatif;
 
 use std::sync::Arc;
 
@@ -27,9 +29,10 @@ use crate::telemetry::condition::Conditions;
 
 pub use access::{Access, Config};
 pub use serve::serve;
-pub use view::{SeriesRow, SourceStatus, Status, View};
+pub use view::{DecisionRow, SeriesRow, SourceStatus, Status, View};
+pub use whatif::{AskFacts, Asker, OrgFacts};
 
-/// What every request reads; a clone costs three reference counts.
+/// What every request reads; a clone costs a few reference counts.
 #[derive(Clone)]
 pub struct Shared {
     /// What was last committed.
@@ -38,6 +41,8 @@ pub struct Shared {
     pub conditions: Conditions,
     /// The text of `/metrics`; may take milliseconds, so it is called where blocking is allowed.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What `/api/v1/whatif` is asked of.
+    pub asker: Asker,
 }
 
 impl Shared {
@@ -56,6 +61,9 @@ pub fn router(shared: Shared, access: Access) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/incidents", get(api::incidents))
         .route("/api/v1/series", get(api::series))
+        .route("/api/v1/decisions", get(api::decisions))
+        .route(whatif::PATH, get(whatif::baseline).post(whatif::whatif))
+        .route("/api/v1/adoption", get(api::adoption))
         .route("/", get(page::page))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
@@ -79,9 +87,13 @@ async fn not_found(request: Request) -> Response {
 }
 
 async fn not_allowed(request: Request) -> Response {
-    let mut response =
-        refusal(request.uri().path(), StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let path = request.uri().path();
+    let (allowed, why) = match path {
+        whatif::PATH => ("GET, HEAD, POST", "only GET, HEAD and POST are served here"),
+        _ => ("GET, HEAD", "only GET and HEAD are served here"),
+    };
+    let mut response = refusal(path, StatusCode::METHOD_NOT_ALLOWED, why);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

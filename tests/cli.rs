@@ -86,6 +86,7 @@ fn a_replay_counts_every_record_and_has_the_fields_of_the_contract() {
         "attempts",
         "counts",
         "incidents",
+        "adoption",
         "wall_ms",
         "inputs_missing",
         "digest",
@@ -235,6 +236,43 @@ fn explain_says_one_line_for_each_record_in_order() {
     assert_eq!(run(&["explain", path(&file), "--json"], "").stdout, ran.stdout);
     let people = run(&["explain", path(&file)], "");
     assert_eq!((people.code, people.stdout.lines().count()), (0, records.len()));
+}
+
+#[test]
+fn explain_redact_writes_records_that_mean_the_same_and_tell_of_nobody() {
+    let text = fs::read_to_string(DAYS.events("a")).expect("events");
+    let records: Vec<&str> = text.lines().take(2_000).chain(["{\"uuid\":", "no JSON"]).collect();
+    let is_json = |record: &&&str| serde_json::from_str::<Value>(record).is_ok();
+    let kept: Vec<&str> = records.iter().filter(is_json).copied().collect();
+    let left_out = records.len() - kept.len();
+    assert!(left_out >= 2, "{left_out}");
+    let ran = run(&["explain", "--redact", "-"], &records.join("\n"));
+    let said = format!("left out: {left_out} records that are no JSON, or longer than 1 MiB\n");
+    assert_eq!((ran.code, &ran.stderr), (0, &said));
+    assert_eq!(run(&["explain", "--redact", "--json", "-"], &kept[0..1].join("\n")).stdout.lines().count(), 1);
+
+    let explained = |records: &str| -> Vec<Value> {
+        let lines = run(&["explain", "-", "--json"], records).stdout;
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("json"));
+        let parts =
+            ["kind", "credential", "phishing_resistant", "outcome", "reason", "platform", "published", "reject"];
+        lines.map(|line| parts.iter().map(|part| line[*part].clone()).collect()).collect()
+    };
+    assert_eq!(explained(&ran.stdout), explained(&kept.join("\n")));
+    let secrets: BTreeSet<String> = kept
+        .iter()
+        .filter_map(|record| serde_json::from_str::<Value>(record).ok())
+        .flat_map(|event| {
+            let [actor, client] = [&event["actor"], &event["client"]];
+            [&event["uuid"], &actor["id"], &actor["alternateId"], &actor["displayName"], &client["ipAddress"]]
+                .map(|secret| secret.as_str().unwrap_or_default().to_owned())
+        })
+        // What says nothing, and addresses out of the ranges that stand-ins come from.
+        .filter(|secret| secret.len() > 8 && secret.parse::<std::net::IpAddr>().is_err())
+        .collect();
+    assert!(secrets.len() > 100);
+    let survivor = secrets.iter().find(|secret| ran.stdout.contains(&format!("\"{secret}\"")));
+    assert_eq!(survivor, None);
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_key() {
         (
             "org: a\n<<: { b: 1 }\n",
             "a.yaml:2:1: unknown key `<<` (expected one of `org`, `state_dir`, `listen`, `rules`, \
-            `sources`, `sinks`, `cohorts`, `break_glass`, `policies`, `orgs`, `http`, `judge`, `incidents`, `lateness`, \
+            `sources`, `sinks`, `cohorts`, `break_glass`, `policies`, `orgs`, `proxies`, `http`, `judge`, `incidents`, `lateness`, \
             `limits`, `log`, `shutdown_grace`)",
         ),
     ]);
@@ -142,8 +142,8 @@ fn a_missing_key_is_named_with_its_parent() {
     refused(&[
         ("", "a.yaml:1:1: missing key `org`"),
         ("listen: 127.0.0.1:1\n", "a.yaml:1:1: missing key `org`"),
-        ("org: a\nbreak_glass: {}\n", "a.yaml:2:14: missing key `users`"),
-        ("org: a\npolicies: {}\n", "a.yaml:2:1: missing key `file` in `policies`"),
+        ("org: a\nbreak_glass: {}\n", "a.yaml:2:14: `break_glass` names nobody (write `users`, `groups` or both)"),
+        ("org: a\npolicies: {}\n", "a.yaml:2:11: `policies` names no file (write `file`, `releases` or both)"),
     ]);
 }
 
@@ -195,12 +195,14 @@ fn a_value_of_another_type_is_told_by_type_and_never_repeated() {
 fn numbers_keep_their_text_where_text_is_meant() {
     assert_eq!(accepted("org: 0123\n").org, Org::new("0123"));
     let config = accepted("org: a\nbreak_glass: { users: [0042, true] }\n");
-    assert_eq!(config.people.break_glass, BTreeSet::from([Person::new("0042"), Person::new("true")]));
+    assert_eq!(config.people.break_glass.users, BTreeSet::from([Person::new("0042"), Person::new("true")]));
 }
 
 #[test]
 fn a_section_whose_keys_are_all_commented_out_is_empty() {
-    let config = accepted("org: a\nsources:\n  # - okta: {}\ncohorts:\njudge:\nbreak_glass:\nhttp:\norgs:\n");
+    let config = accepted(
+        "org: a\nsources:\n  # - okta: {}\ncohorts:\njudge:\nbreak_glass:\nhttp:\norgs:\npolicies:\nproxies:\n",
+    );
     assert_eq!(config.sources, []);
     assert_eq!(config.judge, authwatch::config::Judge::default());
 }
@@ -247,9 +249,7 @@ fn listening_beyond_loopback_needs_a_token() {
 #[test]
 fn what_is_not_built_yet_is_accepted_with_one_warning_each() {
     let config = accepted(
-        "org: a\nsources:\n  - kafka: { brokers: [x] }\n  - okta: {}\n  - kafka: {}\nsinks:\n  - splunk: {}\n  - slack: {}\n\
-         cohorts:\n  pilot: { groups: [00g1] }\n  wave-1: { groups: [00g2] }\n  rest: { users: [00u1] }\n\
-         policies: { file: p.json }\norgs:\n  b: { policies: { file: q.json } }\n",
+        "org: a\nsources:\n  - kafka: { brokers: [x] }\n  - okta: {}\n  - kafka: {}\nsinks:\n  - splunk: {}\n  - slack: {}\n",
     );
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -258,13 +258,135 @@ fn what_is_not_built_yet_is_accepted_with_one_warning_each() {
             "a.yaml:3:5: the source `kafka` is not built yet and is ignored",
             "a.yaml:7:5: the sink `splunk` is not built yet and is ignored",
             "a.yaml:8:5: the sink `slack` is not built yet and is ignored",
-            "a.yaml:10:3: cohorts by `groups` are not built yet and hold nobody: `pilot`, `wave-1`",
-            "a.yaml:13:1: `policies` is not built yet and is ignored",
-            "a.yaml:15:8: `policies` is not built yet and is ignored",
         ]
     );
     assert_eq!(config.sources.len(), 1);
-    assert_eq!(config.people.cohorts.iter().map(|cohort| cohort.users.len()).collect::<Vec<_>>(), [0, 0, 1]);
+}
+
+/// A document of policies as `policies.file` names one; the rule is for the people of one group.
+fn document(group: &str) -> String {
+    let rule = serde_json::json!({
+        "id": "rul1", "name": "Staff", "priority": 0, "status": "ACTIVE", "system": false,
+        "conditions": {"people": {"groups": {"include": [group]}}},
+        "actions": {"appSignOn": {"access": "ALLOW", "verificationMethod": {"type": "ASSURANCE", "factorMode": "2FA"}}},
+    });
+    let policy = serde_json::json!({"id": "rst1", "name": "Mail sign-in", "status": "ACTIVE", "type": "ACCESS_POLICY"});
+    let releases = serde_json::json!({"macos": ["13.7.2"], "ios": ["18.1"]});
+    let parts = serde_json::json!({
+        "policies": [policy], "rules": {"rst1": [rule]}, "device_assurances": [], "releases": releases,
+    });
+    parts.to_string()
+}
+
+/// A folder with files beside `a.yaml`.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("write");
+    }
+    folder
+}
+
+fn parts_in(folder: &tempfile::TempDir, yaml: &str) -> Result<Parts, String> {
+    let config = Config::parse(yaml, &folder.path().join("a.yaml"), &Environment::default()).expect("valid");
+    Parts::of(&config).map_err(|error| error.to_string())
+}
+
+const OKTA: &str = "okta: { url: \"https://x\", auth: { ssws: { env: T } }";
+
+#[test]
+fn policies_come_from_a_file_of_the_org_that_names_it_and_from_no_other() {
+    let folder = folder(&[
+        ("p.json", &document("00gstaff")),
+        ("q.json", &document("00gother")),
+        ("r.json", r#"{"macos": ["14.7.1", "15.2.0"]}"#),
+    ]);
+    let yaml = format!(
+        "org: a\nsources:\n  - {OKTA} }}\n  - file: {{ paths: [\"-\"], org: b }}\n  - file: {{ paths: [\"-\"], org: c }}\n\
+         policies: {{ file: p.json, releases: r.json }}\norgs:\n  b: {{ policies: {{ file: q.json }} }}\n  c: {{}}\n\
+         cohorts: {{ pilot: {{ groups: [00gpilot] }} }}\nbreak_glass: {{ groups: [00gglass], users: [00u1] }}\n"
+    );
+    let parts = parts_in(&folder, &yaml).expect("parts");
+    let org = |name: &str| &parts.core.orgs[&Org::new(name)];
+    assert_eq!(parts.policies.keys().map(Org::as_str).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(org("a").policies_file.is_some() && org("b").policies_file.is_some());
+    assert_ne!(org("a").policies_file, org("b").policies_file);
+    assert_eq!(org("c").policies_file, None);
+    // Those of the document, and before them those of the file that is for releases.
+    let releases = |name: &str| ["macos", "ios"].map(|platform| org(name).releases.0[platform].join(" "));
+    assert_eq!(releases("a"), ["15.2.0 14.7.1", "18.1"]);
+    assert_eq!(releases("b"), ["13.7.2", "18.1"]);
+    assert_eq!(org("c").releases, authwatch::input::Releases::default());
+    assert_eq!(org("a").break_glass_groups, BTreeSet::from(["00gglass".into()]));
+    let wanted = authwatch::app::parts::groups(&parts.core, &parts.policies);
+    let groups = |name: &str| wanted[&Org::new(name)].iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(groups("a"), ["00gglass", "00gpilot", "00gstaff"]);
+    assert_eq!(groups("b"), ["00gglass", "00gother", "00gpilot"]);
+    // Only `a` has a source that reads groups.
+    let warnings: Vec<String> = parts.warnings.iter().map(ToString::to_string).collect();
+    let expect = |org| {
+        format!(
+            "`{org}` has no `okta` source that could read groups, so they hold nobody: cohort `pilot`, `break_glass.groups`"
+        )
+    };
+    assert_eq!(warnings, [expect("b"), expect("c")]);
+}
+
+#[test]
+fn a_bad_file_of_policies_or_releases_is_told_where_it_is_named() {
+    let folder = folder(&[("p.json", "{\"policies\": ["), ("r.json", "{\"macos\": [\"Sequoia\"]}")]);
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for (section, expect) in [
+        ("file: p.json", format!("{}:4:19: `{}`: ", at("a.yaml"), at("p.json"))),
+        ("file: gone.json", format!("{}:4:19: cannot read `{}`", at("a.yaml"), at("gone.json"))),
+        ("releases: r.json", format!("{}:4:23: `{}`: `Sequoia` of `macos` is no version", at("a.yaml"), at("r.json"))),
+    ] {
+        let yaml = format!("org: a\nsources:\n  - {OKTA} }}\npolicies: {{ {section} }}\n");
+        let error = parts_in(&folder, &yaml).expect_err(section);
+        assert!(error.starts_with(&expect), "{error}\n{expect}");
+    }
+}
+
+#[test]
+fn oktas_own_policies_go_before_a_file_and_one_source_of_an_org_reads_them() {
+    let folder = folder(&[("p.json", &document("00gstaff")), ("r.json", r#"{"macos": ["15.2.0"]}"#)]);
+    let yaml = format!(
+        "org: a\nsources:\n  - {OKTA} }}\n  - {OKTA}, policies: true }}\npolicies: {{ file: p.json, releases: r.json }}\n"
+    );
+    let parts = parts_in(&folder, &yaml).expect("parts");
+    let core = &parts.core.orgs[&Org::new("a")];
+    assert_eq!((core.policies_file, parts.policies.len()), (None, 0));
+    assert_eq!(core.releases.0.keys().collect::<Vec<_>>(), ["ios", "macos"], "releases are no policies");
+    let warnings: Vec<String> = parts.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["`okta:a-2` reads the policies from Okta, so those of the file are not used"]);
+    let readers: Vec<bool> = parts.sources.iter().map(|part| part.reads_groups).collect();
+    assert_eq!(readers, [false, true], "who reads the policies reads the groups that they name");
+
+    let yaml = format!("org: a\nsources:\n  - {OKTA}, policies: true }}\n  - {OKTA}, policies: true }}\n");
+    let error = parts_in(&folder, &yaml).expect_err("two readers");
+    let expect = "4:69: `okta:a` reads the policies of `a` already (leave `policies` on one of them)";
+    assert!(error.ends_with(expect), "{error}");
+}
+
+#[test]
+fn proxies_are_networks() {
+    let config = accepted("org: a\nproxies: [192.0.2.0/24, 198.51.100.7]\n");
+    let inside = |address: &str| {
+        let address = address.parse().expect("an address");
+        config.proxies.iter().any(|network| network.contains(address))
+    };
+    assert_eq!(["192.0.2.9", "198.51.100.7", "198.51.100.8"].map(inside), [true, true, false]);
+    refused(&[
+        ("org: a\nproxies: 192.0.2.0/24\n", "a.yaml:2:10: found text, expected a list"),
+        (
+            "org: a\nproxies: [192.0.2.0/24, proxy.example.com]\n",
+            "a.yaml:2:25: `…` is no network (write one such as `192.0.2.0/24`)",
+        ),
+        (
+            "org: a\nproxies: [192.0.2.7/24]\n",
+            "a.yaml:2:11: `…` has bits beyond its prefix (write `192.0.2.0/24` for the whole network)",
+        ),
+    ]);
 }
 
 #[test]
@@ -300,6 +422,10 @@ fn cohorts_have_bounds() {
             "a.yaml:3:3: the name of a cohort must have 1 to 64 bytes and no control character",
         ),
         ("org: a\ncohorts:\n  x: { groups: [] }\n", "a.yaml:3:3: `x` names no group"),
+        (
+            "org: a\ncohorts:\n  x: { groups: [00g1, \"\"] }\n",
+            "a.yaml:3:23: a group's id (`00g…`) must have 1 to 64 bytes and no white space",
+        ),
         (
             "org: a\ncohorts:\n  x: { users: [a b] }\n",
             "a.yaml:3:16: a person's id must have 1 to 64 bytes and no white space",
@@ -389,15 +515,14 @@ fn each_kind_that_is_built_is_read_by_its_part_and_every_other_is_left_out() {
     let config = accepted(
         "org: a\nsources:\n  - okta: { url: \"https://x\", auth: { ssws: { env: T } }, policies: true }\n  \
          - file: { paths: [\"-\"], org: b }\n  - kafka: { brokers: [] }\n  - hook: {}\n  \
-         - okta: { url: \"https://x\", auth: { ssws: { env: T } }, policies: true }\n",
+         - okta: { url: \"https://x\", auth: { ssws: { env: T } } }\n",
     );
     let parts = Parts::of(&config).expect("parts");
     let names: Vec<&str> = parts.sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["okta:a", "file:b", "okta:a-2"]);
     let kinds: Vec<&str> = parts.sources.iter().map(|source| source.config.kind()).collect();
     assert_eq!(kinds, config.sources.iter().map(|source| source.kind).collect::<Vec<_>>());
-    let warnings: Vec<String> = parts.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(warnings, ["a.yaml:3:69: `policies` of a source is not built yet and is ignored"]);
+    assert_eq!(parts.warnings, []);
     assert_eq!(parts.core.orgs.keys().map(Org::as_str).collect::<Vec<_>>(), ["a", "b"]);
 }
 

@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use authwatch::classify::{Reader, Tables};
-use authwatch::event::{AuthEvent, Credential, Org, Outcome, Platform, Reject, Timestamp};
+use authwatch::event::{AuthEvent, Context, Credential, Org, Outcome, Platform, Reject, Risk, Timestamp};
 use proptest::prelude::*;
 
 fn reader() -> Reader {
@@ -103,7 +103,7 @@ fn other_spellings_of_a_shape_mean_the_same() {
     same(r#""outcome":{"result":"DENY"}"#, r#""outcome":{"result":"DENY","reason":null}"#);
     same(r#""outcome":{"result":"DENY"}"#, r#""outcome":{"result":"DENY","reason":""}"#);
     same(
-        "",
+        r#""securityContext":{"risk":{"level":"HIGH"}}"#,
         r#""securityContext":{"risk":{"level":"HIGH","reasons":["x"]},"userBehaviors":[{"id":"b"}],"isProxy":"False"}"#,
     );
     let target = r#""target":[{"id":"0oa1","type":"AppInstance","displayName":"Payroll"}]"#;
@@ -116,6 +116,68 @@ fn other_spellings_of_a_shape_mean_the_same() {
         target,
         r#""target":[{"id":"0oa1"},{"id":"0oa1","type":"AppInstance","displayName":"Payroll","detailEntry":[]}]"#,
     );
+}
+
+#[test]
+fn zone_risk_and_session_are_read_in_every_shape() {
+    let context = |members: &str| event(&with(members)).context;
+    let high = |members: &str| assert_eq!(context(members).risk, Some(Risk::High), "{members}");
+    high(r#""securityContext":{"risk":{"level":"HIGH"}}"#);
+    high(r#""securitycontext":{"risk":{"level":"high","reasons":["Anomalous Device"]}}"#);
+    high(r#""securityContext":[{"risk":[{"level":["HIGH"]}]}]"#);
+    high(r#""securityContext":{"risk":"HIGH"},"debugcontext":{"debugData":{"risk":"{level=HIGH}"}}"#);
+    high(r#""debugContext":[{"debugData":{"risk":{"reasons":"x","level":"HIGH"}}}]"#);
+    high(r#""debugContext":{"debugData":{"risk":null,"logOnlySecurityData":"{\"risk\":{\"level\":\"HIGH\"}}"}}"#);
+    high(r#""debugContext":{"debugData":{"logOnlySecurityData":{"behaviors":{},"risk":{"level":"HIGH"}}}}"#);
+    for nothing in [
+        r#""securityContext":{"risk":null}"#,
+        r#""securityContext":{"risk":{"level":"NONE"}}"#,
+        r#""debugContext":{"debugData":{"risk":7,"logOnlySecurityData":true}}"#,
+        r#""debugContext":{"debugData":{"risk":"HIGH","logOnlySecurityData":"null"}}"#,
+        r#""debugContext":{"debugData":{"logOnlySecurityData":"{\"risk\":"}}"#,
+        r#""debugContext":{"debugData":{"logOnlySecurityData":[[[]]]}}"#,
+        r#""client":{"zone":null},"authenticationContext":{"externalSessionId":null}"#,
+        r#""client":{"zone":"null"},"authenticationContext":{"externalSessionId":"unknown"}"#,
+        r#""client":{"zone":{"id":"nzo1"}},"authenticationContext":{"externalSessionId":{}}"#,
+    ] {
+        assert_eq!(context(nothing), Context::default(), "{nothing}");
+    }
+    let found = context(r#""client":{"zone":["Offices"]},"authenticationcontext":{"externalSessionId":"trs1"}"#);
+    assert_eq!((found.zone.as_deref(), found.session.as_deref()), (Some("Offices"), Some("trs1")));
+}
+
+#[test]
+fn what_holds_from_now_on_is_kept_whole_or_not_at_all() {
+    let to = |details: &str| {
+        let record = format!(
+            r#"{{"eventType":"device.assurance.policy.update","published":"2024-07-03T09:19:59Z","target":[{{"id":"dae1",
+               "type":"DeviceAssurancePolicy","changeDetails":{details}}}]}}"#
+        );
+        event(&record).change.expect("a change").to
+    };
+    let long = |letters: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(letters));
+    assert_eq!(to(r#"{"to":{"a":1.50 , "b":[ ]}}"#).as_deref(), Some(r#"{"a":1.50,"b":[]}"#));
+    assert_eq!(to(r#"{"from":{},"to":"{\"a\" :1}"}"#).as_deref(), Some(r#"{"a":1}"#));
+    assert_eq!(to(r#""{\"to\":{\"a\":1}}""#).as_deref(), Some(r#"{"a":1}"#));
+    assert_eq!(to(r#"[{"to":{"a":1}}]"#).as_deref(), Some(r#"{"a":1}"#));
+    let whole = long((16 << 10) - 8);
+    assert_eq!(to(&format!(r#"{{"to":{whole}}}"#)).as_deref(), Some(whole.as_str()));
+    for nothing in [
+        &format!(r#"{{"to":{}}}"#, long((16 << 10) - 7)),
+        "null",
+        "{}",
+        "[]",
+        "7",
+        r#"{"from":{"a":1}}"#,
+        r#"{"to":null}"#,
+        r#"{"to":"ACTIVE"}"#,
+        r#"{"to":"{\"a\":"}"#,
+        r#"{"to":14.6}"#,
+        r#"{"to":true}"#,
+        r#""a plain text""#,
+    ] {
+        assert_eq!(to(nothing), None, "{nothing}");
+    }
 }
 
 #[test]

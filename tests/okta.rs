@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use authwatch::event::{
-    AuthEvent, Context, Credential, EventId, Kind, Org, Outcome, Platform, Reason, Reject, SourceName, Span, Timestamp,
+    AuthEvent, Context, Credential, EventId, Kind, Org, Outcome, Part, Platform, Reason, Reject, SourceName, Span,
+    Timestamp,
 };
 use authwatch::input::Input;
 use authwatch::source::okta::{Config, Okta, Timing};
@@ -196,6 +197,7 @@ fn an_event(uuid: &str, published: Option<Timestamp>, event_type: &str) -> AuthE
         published,
         event_type: SmolStr::new(event_type),
         kind: Kind::Session,
+        part: Part::SignIn,
         credential: Credential::None,
         phishing_resistant: None,
         outcome: Outcome::Unknown,
@@ -232,6 +234,7 @@ fn fast() -> Timing {
         token_check: Duration::from_millis(5),
         jitter: 0.0,
         clocks_differ: CENTURY,
+        ..Timing::default()
     }
 }
 

@@ -132,12 +132,36 @@ fn a_flaw_in_the_rules_is_found_where_it_stands() {
 }
 
 #[test]
+fn policies_of_a_file_are_read_and_summed_up_or_told_to_be_wrong() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("policies.json");
+    let yaml = format!("org: acme\n{OKTA}policies: {{ file: {file:?} }}\n");
+    std::fs::write(&file, r#"{"policies": [], "rules": {}, "device_assurances": []}"#).expect("write");
+    let ran = validate(&yaml, &[], &[("TOKEN", "t")]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let line = "policies     acme: 0 policies, 0 rules, 0 device assurance policies";
+    assert!(ran.stdout.lines().any(|found| found == line), "{}", ran.stdout);
+    std::fs::write(&file, "[]").expect("write");
+    let ran = validate(&yaml, &[], &[("TOKEN", "t")]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
+    assert!(ran.stderr.starts_with(&format!("error: {}:3:19: `{}`: ", ran.path, file.display())), "{}", ran.stderr);
+}
+
+#[test]
 fn json_is_one_document_whatever_is_found() {
-    let yaml = format!("org: acme\n{OKTA}cohorts: {{ pilot: {{ users: [00u1, 00u2] }} }}\n");
+    let yaml = format!(
+        "org: acme\n{OKTA}cohorts: {{ pilot: {{ users: [00u1, 00u2] }}, wave-1: {{ groups: [00g1] }} }}\n\
+         break_glass: {{ groups: [00g2, 00g3] }}\n"
+    );
     let ran = validate(&yaml, &["--json"], &[]);
     let report: Value = serde_json::from_str(&ran.stdout).expect("one document");
     assert_eq!((ran.code, &report["valid"], ran.stderr.as_str()), (0, &json!(true), ""));
-    assert_eq!(report["summary"]["cohorts"], json!([{"name": "pilot", "people": 2}]));
+    assert_eq!(
+        report["summary"]["cohorts"],
+        json!([{"name": "pilot", "people": 2, "groups": 0}, {"name": "wave-1", "people": 0, "groups": 1}])
+    );
+    assert_eq!((&report["summary"]["break_glass"], &report["summary"]["break_glass_groups"]), (&json!(0), &json!(2)));
+    assert_eq!(report["summary"]["policies"], json!([]));
     assert_eq!(report["summary"]["sources"], json!(["okta:acme"]));
     assert_eq!(
         report["warnings"],

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authwatch::action::{Evidence, Incident, Severity};
-use authwatch::event::{Org, Reject, SourceName, Timestamp};
+use authwatch::adoption::Adoption;
+use authwatch::event::{Credential, DeviceSignals, Org, Person, Platform, Reject, SourceName, Timestamp};
 use authwatch::http;
+use authwatch::policy::Groups;
+use authwatch::policy::fleet::Fleet;
 use authwatch::secret::Secret;
 use authwatch::telemetry::condition::Conditions;
-use authwatch::web::{Access, SeriesRow, Shared, SourceStatus, View, serve};
+use authwatch::web::{Access, AskFacts, Asker, OrgFacts, SeriesRow, Shared, SourceStatus, View, serve};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,11 +46,26 @@ impl Server {
         token: Option<&str>,
         metrics: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
+        Self::with(listen, token, metrics, Arc::new(|| Box::pin(async { None }))).await
+    }
+
+    /// A server that answers questions from these facts.
+    async fn asking(listen: Option<&str>, token: Option<&str>, facts: AskFacts) -> Self {
+        Self::with(listen, token, Arc::new(String::new), facts).await
+    }
+
+    async fn with(
+        listen: Option<&str>,
+        token: Option<&str>,
+        metrics: Arc<dyn Fn() -> String + Send + Sync>,
+        facts: AskFacts,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind");
         let address = listener.local_addr().expect("address");
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let conditions = Conditions::default();
-        let shared = Shared { view: receiver, conditions: conditions.clone(), metrics };
+        let asker = Asker::new(facts);
+        let shared = Shared { view: receiver, conditions: conditions.clone(), metrics, asker };
         let believed = listen.map_or(address, |listen| listen.parse().expect("address"));
         let access = Access::new(believed, token.map(Secret::new).as_ref());
         let (stop, stopped) = oneshot::channel();
@@ -209,6 +227,31 @@ async fn incidents_and_series_are_served_whole_and_unknown_is_null() {
 }
 
 #[tokio::test]
+async fn the_adoption_funnel_is_served_whole_or_for_one_cohort() {
+    let server = Server::start(None, None).await;
+    let cohort_of = |person: &Person| Some(if person.as_str() == "00u1" { "pilot" } else { "wave 1" }.into());
+    let mut adoption = Adoption::default();
+    adoption.saw_sign_in(&Person::new("00u1"), Timestamp(0), Credential::Fastpass, Some(true));
+    adoption.saw_sign_in(&Person::new("00u2"), Timestamp(0), Credential::Sms, Some(false));
+    adoption.close_day(Timestamp(86_400_000), &cohort_of);
+    let mut view = running();
+    view.adoption = Arc::new([(Org::new("acme"), adoption.funnel(Timestamp(86_400_000), &cohort_of))].into());
+    server.publish(view);
+    let numbers = |seen: u32, resistant: u32| json!({"seen": seen, "fastpass": resistant, "resistant_last": resistant, "resistant_only": resistant});
+    let wave = json!({"numbers": numbers(1, 0), "fallback_people": 1, "fallback": {"sms": 1}});
+    let expect = json!({
+        "window_days": 14,
+        "all": {"numbers": numbers(2, 1), "fallback_people": 1, "fallback": {"sms": 1}},
+        "cohorts": {"wave 1": wave},
+        "history": [{"until": "1970-01-02T00:00:00.000Z", "all": numbers(2, 1), "cohorts": {"wave 1": numbers(1, 0)}}],
+    });
+    assert_eq!(server.json("/api/v1/adoption?cohort=wave%201").await, json!({"adoption": {"acme": expect}}));
+    let all = server.json("/api/v1/adoption").await;
+    assert_eq!(all["adoption"]["acme"]["cohorts"]["pilot"]["numbers"], numbers(1, 1));
+    assert!(!all.to_string().contains("00u"), "{all}");
+}
+
+#[tokio::test]
 async fn the_page_says_in_one_sentence_how_sign_in_is() {
     let server = Server::start(None, None).await;
     let resolved = Timestamp::parse("2026-11-24T15:16:00Z").expect("time").0;
@@ -322,7 +365,9 @@ async fn beyond_loopback_only_metrics_and_probes_are_open_without_the_token() {
     for path in ["/metrics", "/livez", "/readyz", "/startupz"] {
         assert_eq!(server.get(path).await.status(), 200, "{path}");
     }
-    for path in ["/", "/page.css", "/page.js", "/api/v1/status", "/api/v1/incidents", "/api/v1/series"] {
+    for path in
+        ["/", "/page.css", "/page.js", "/api/v1/status", "/api/v1/incidents", "/api/v1/series", "/api/v1/adoption"]
+    {
         let reply = server.get(path).await;
         assert_eq!(
             (reply.status().as_u16(), header(&reply, "www-authenticate")),
@@ -359,6 +404,89 @@ async fn what_is_not_served_is_said_in_json_below_api_and_in_text_elsewhere() {
         assert_eq!(header(&reply, "content-type"), "application/json", "{method}");
     }
     assert_eq!(server.send(Method::HEAD, "/api/v1/status", &[]).await.status(), 200);
+}
+
+/// An org with so many Macs.
+fn macs(n: usize) -> Vec<OrgFacts> {
+    let mut fleet = Fleet::default();
+    for n in 0..n {
+        let signals = DeviceSignals { id: Some(format!("guo{n}").into()), ..DeviceSignals::default() };
+        fleet.saw(Timestamp(1_772_442_000_000), None, Platform::Macos, &signals, None);
+    }
+    let (groups, cohorts) = (Groups::default(), Vec::new());
+    vec![OrgFacts { org: Org::new("acme"), fleet, policies: None, groups, cohorts }]
+}
+
+const WHATIF: &str = "/api/v1/whatif";
+
+impl Server {
+    async fn ask(&self, question: impl Into<reqwest::Body>, headers: &[(&str, &str)]) -> Response {
+        let request = self.client.post(format!("http://{}{WHATIF}", self.address)).body(question);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.expect("a reply")
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_read_like_the_rest_and_needs_the_token_where_that_does() {
+    let facts: AskFacts = Arc::new(|| Box::pin(async { Some(macs(1)) }));
+    let server = Server::asking(Some("192.0.2.7:9464"), Some("right"), facts).await;
+    let token = ("authorization", "Bearer right");
+    assert_eq!(server.ask("{}", &[]).await.status(), 401);
+    assert_eq!(server.get(WHATIF).await.status(), 401);
+    assert_eq!(server.ask("{}", &[token]).await.status(), 200);
+    let put = server.send(Method::PUT, WHATIF, &[token]).await;
+    assert_eq!((put.status().as_u16(), header(&put, "allow")), (405, "GET, HEAD, POST"));
+}
+
+#[tokio::test]
+async fn a_question_has_bounds_and_an_answer_too() {
+    let facts: AskFacts = Arc::new(|| Box::pin(async { Some(macs(10_001)) }));
+    let server = Server::asking(None, None, facts).await;
+    let long = format!("{{\"org\": \"{}\"}}", "a".repeat(256 << 10));
+    let reply = server.ask(long, &[]).await;
+    assert_eq!((reply.status().as_u16(), header(&reply, "connection")), (413, "close"));
+    let reply = server.ask(r#"{"set": {"macos.osVersion": "14.6.0"}, "devices": true}"#, &[]).await;
+    let reply: Value = serde_json::from_str(&reply.text().await.expect("text")).expect("json");
+    let whatif = &reply["orgs"][0]["whatif"];
+    assert_eq!(whatif["devices"].as_array().map(Vec::len), Some(10_000));
+    assert_eq!(json!([whatif["devices_left_off"], whatif["all"]["unknown"]]), json!([1, 10_001]));
+}
+
+#[tokio::test]
+async fn a_core_that_cannot_be_asked_is_said_to_be_busy() {
+    let server = Server::start(None, None).await;
+    let (code, text) = server.text(WHATIF).await;
+    assert!(code == 503 && text.contains("ask again in a moment"), "{code} {text}");
+}
+
+#[tokio::test]
+async fn two_questions_are_answered_at_a_time() {
+    let (entered, mut inside) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let facts: AskFacts = {
+        let gate = Arc::clone(&gate);
+        Arc::new(move || {
+            let (entered, gate) = (entered.clone(), Arc::clone(&gate));
+            Box::pin(async move {
+                entered.send(()).ok()?;
+                gate.acquire().await.ok()?.forget();
+                Some(macs(1))
+            })
+        })
+    };
+    let server = Server::asking(None, None, facts).await;
+    let url = format!("http://{}{WHATIF}", server.address);
+    let asked: Vec<_> = (0..3).map(|_| tokio::spawn(server.client.get(&url).send())).collect();
+    for _ in 0..2 {
+        inside.recv().await.expect("a question");
+    }
+    let third = tokio::time::timeout(Duration::from_millis(300), inside.recv()).await;
+    assert!(third.is_err(), "the third question waits");
+    gate.add_permits(3);
+    for reply in asked {
+        assert_eq!(reply.await.expect("no panic").expect("a reply").status(), 200);
+    }
 }
 
 #[tokio::test]

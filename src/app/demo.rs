@@ -59,7 +59,7 @@ pub async fn start(options: Options, metrics: Arc<Handle>) -> anyhow::Result<Dem
     let org = Arc::new(Org::new(seed, seats));
     let moment = DAY + scenario.usual_offset();
     let begin = moment - LEAD;
-    let okta = OktaConfig { rate_limit: 1_200, ..OktaConfig::default() };
+    let okta = OktaConfig { rate_limit: 6_000, ..OktaConfig::default() };
     let servicenow = ServiceNowConfig::default();
     let secrets = [
         ("OKTA_API_TOKEN", okta.token.clone()),
@@ -102,7 +102,6 @@ impl Demo {
 
 /// The daemon's configuration, as a user would write it.
 fn configuration(servers: &Handles, org: &Org, state_dir: &Path, listen: SocketAddr) -> String {
-    let people = |cohort: Cohort| org.members(cohort).collect::<Vec<_>>().join(", ");
     format!(
         "org: acme
 state_dir: {state_dir:?}
@@ -113,18 +112,19 @@ sources:
       auth: {{ ssws: {{ env: OKTA_API_TOKEN }} }}
       start: {hours}h
       poll_interval: 500ms
+      policies: true
 sinks:
   - servicenow:
       url: {servicenow}
       auth: {{ basic: {{ user: {{ env: SN_USER }}, password: {{ env: SN_PASSWORD }} }} }}
 cohorts:
-  pilot: {{ users: [{pilot}] }}
-  wave-1: {{ users: [{wave}] }}
+  pilot: {{ groups: [{pilot}] }}
+  wave-1: {{ groups: [{wave}] }}
 ",
         okta = servers.okta_url,
         servicenow = servers.servicenow_url,
         hours = HISTORY.0 / Span::hours(1).0,
-        pilot = people(Cohort::Pilot),
-        wave = people(Cohort::Wave1),
+        pilot = org.groups[Cohort::Pilot.as_str()],
+        wave = org.groups[Cohort::Wave1.as_str()],
     )
 }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use smol_str::SmolStr;
 use thiserror::Error;
 
+use super::policies::{self, FilePolicies};
 use crate::classify::{RulesError, Tables};
 use crate::config::{self, Config, ConfigError, Integration, Warning};
 use crate::event::{Org, SourceName};
-use crate::input::CoreConfig;
+use crate::input::{CoreConfig, OrgConfig};
 use crate::secret::SecretRef;
 use crate::yaml::{self, Origin, section};
 use crate::{act, source};
@@ -23,6 +25,8 @@ pub struct SourcePart {
     pub org: Org,
     /// Its own section.
     pub config: source::Config,
+    /// Whether it reads the people of groups for its org: one `okta` source of an org does.
+    pub reads_groups: bool,
 }
 
 /// The typed parts.
@@ -36,6 +40,8 @@ pub struct Parts {
     pub tables: Tables,
     /// The core's configuration.
     pub core: CoreConfig,
+    /// What files of policies say, for the orgs whose policies are not read from Okta.
+    pub policies: FilePolicies,
     /// What was accepted and is ignored, beside [`Config::warnings`].
     pub warnings: Vec<Warning>,
     needs: Vec<Need>,
@@ -106,15 +112,19 @@ impl Parts {
         if let Some(token) = &config.http.token {
             needs.push(Need { origin: None, part: "http.token".to_owned(), what: Needed::Secret(token.clone()) });
         }
-        let (sources, mut warnings) = sources(config, &mut needs)?;
+        let sources = sources(config, &mut needs)?;
+        let mut warnings = Vec::new();
         let sinks = sinks(config, &mut needs, &mut warnings)?;
         let tables = tables(config.rules.as_deref())?;
         let mut names: BTreeMap<Org, BTreeSet<SourceName>> = BTreeMap::new();
         for part in &sources {
             names.entry(part.org.clone()).or_default().insert(part.name.clone());
         }
-        let core = config.core(&names);
-        Ok(Self { sources, sinks, tables, core, warnings, needs })
+        let mut core = config.core(&names);
+        let mut policies = policies::read(config, &mut core)?;
+        warnings.extend(yield_to_okta(&sources, &mut core, &mut policies));
+        warnings.extend(unread_groups(&sources, &core));
+        Ok(Self { sources, sinks, tables, core, policies, warnings, needs })
     }
 
     /// Secrets and files that are not there now, each with the part that needs it; never a value. Secrets are read to
@@ -164,23 +174,65 @@ pub fn sink_names(config: &Config) -> Result<Vec<String>, PartsError> {
     Ok(sinks.iter().map(|sink| sink.name().to_owned()).collect())
 }
 
-/// The sources, and one warning for each key of theirs that is not built.
-fn sources(config: &Config, needs: &mut Vec<Need>) -> Result<(Vec<SourcePart>, Vec<Warning>), PartsError> {
-    let mut warned = BTreeSet::new();
-    let mut warnings = Vec::new();
+/// The groups whose people each org has to know: those of cohorts, of break-glass people, and of a file's policies.
+pub fn groups(core: &CoreConfig, policies: &FilePolicies) -> BTreeMap<Org, BTreeSet<SmolStr>> {
+    let of_org = |(name, org): (&Org, &OrgConfig)| {
+        let mut groups = configured_groups(org);
+        groups.extend(policies.get(name).map(|policies| policies.groups()).unwrap_or_default());
+        (name.clone(), groups)
+    };
+    core.orgs.iter().map(of_org).collect()
+}
+
+fn configured_groups(org: &OrgConfig) -> BTreeSet<SmolStr> {
+    org.cohorts.iter().flat_map(|cohort| &cohort.groups).chain(&org.break_glass_groups).cloned().collect()
+}
+
+/// Okta's own word goes before a file's: an org whose policies are read from it has no file in force.
+fn yield_to_okta(sources: &[SourcePart], core: &mut CoreConfig, policies: &mut FilePolicies) -> Vec<Warning> {
+    let reading = sources.iter().filter(|part| part.config.reads_policies());
+    let yielding = reading.filter(|part| policies.remove(&part.org).is_some());
+    let warnings = yielding.map(|part| {
+        if let Some(org) = core.orgs.get_mut(&part.org) {
+            org.policies_file = None;
+        }
+        let text = format!("`{}` reads the policies from Okta, so those of the file are not used", part.name);
+        Warning { origin: None, text }
+    });
+    warnings.collect()
+}
+
+/// One warning for each org that names groups and has no source that can read them.
+fn unread_groups(sources: &[SourcePart], core: &CoreConfig) -> Vec<Warning> {
+    let can_read = |org: &Org| sources.iter().any(|part| part.reads_groups && part.org == *org);
+    let unread = core.orgs.iter().filter(|(name, org)| !configured_groups(org).is_empty() && !can_read(name));
+    let warnings = unread.map(|(name, org)| {
+        let by_group = org.cohorts.iter().filter(|cohort| !cohort.groups.is_empty());
+        let mut holders: Vec<String> = by_group.map(|cohort| format!("cohort `{}`", cohort.name)).collect();
+        if !org.break_glass_groups.is_empty() {
+            holders.push("`break_glass.groups`".to_owned());
+        }
+        let holders = holders.join(", ");
+        let text = format!("`{name}` has no `okta` source that could read groups, so they hold nobody: {holders}");
+        Warning { origin: None, text }
+    });
+    warnings.collect()
+}
+
+fn sources(config: &Config, needs: &mut Vec<Need>) -> Result<Vec<SourcePart>, PartsError> {
     let mut sources: Vec<SourcePart> = Vec::new();
     for integration in &config.sources {
         let mut typed: source::Config = section(&integration.node)?;
-        for key in typed.unbuilt() {
-            if warned.insert(key) {
-                let text = format!("`{key}` of a source is not built yet and is ignored");
-                warnings.push(Warning::at(place(integration, key), text));
-            }
-        }
         let invalid = |why| ConfigError::invalid(place(integration, "org"), why);
         let org = typed.org().map(|org| config::check_org(org).map_err(invalid)).transpose()?;
         let org = org.unwrap_or_else(|| config.org.clone());
         let name = unique_name(&sources, typed.kind(), &org);
+        let reads_policies = |part: &&SourcePart| part.org == org && part.config.reads_policies();
+        if let Some(other) = sources.iter().find(reads_policies).filter(|_| typed.reads_policies()) {
+            let why =
+                format!("`{}` reads the policies of `{org}` already (leave `policies` on one of them)", other.name);
+            return Err(ConfigError::invalid(place(integration, "policies"), why).into());
+        }
         let mut need =
             |what| needs.push(Need { origin: Some(integration.origin.clone()), part: name.to_string(), what });
         for secret in typed.secrets() {
@@ -193,9 +245,21 @@ fn sources(config: &Config, needs: &mut Vec<Need>) -> Result<(Vec<SourcePart>, V
                 need(Needed::File(path.clone()));
             }
         }
-        sources.push(SourcePart { name, org, config: typed });
+        sources.push(SourcePart { name, org, config: typed, reads_groups: false });
     }
-    if sources.is_empty() { Err(PartsError::NoSource) } else { Ok((sources, warnings)) }
+    choose_group_readers(&mut sources);
+    if sources.is_empty() { Err(PartsError::NoSource) } else { Ok(sources) }
+}
+
+/// Of each org's `okta` sources the one that reads policies reads groups too, else the first.
+fn choose_group_readers(sources: &mut [SourcePart]) {
+    let mut have = BTreeSet::new();
+    for with_policies in [true, false] {
+        for part in &mut *sources {
+            let fits = matches!(part.config, source::Config::Okta(_)) && part.config.reads_policies() == with_policies;
+            part.reads_groups |= fits && have.insert(part.org.clone());
+        }
+    }
 }
 
 /// The sinks; each has read the files that it names.

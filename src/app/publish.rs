@@ -10,16 +10,19 @@ use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use crate::action::{Incident, WouldHaveTold};
+use crate::adoption::{Funnel, Stages};
 use crate::clock;
-use crate::event::{SourceName, Span, Timestamp};
+use crate::event::{Org, Outcome, Reason, SourceName, Span, Timestamp};
 use crate::store::Store;
 use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
 use crate::watch::{OrgView, PostureCounts, SeriesView, Watch};
-use crate::web::{SeriesRow, SourceStatus, View};
+use crate::web::{DecisionRow, SeriesRow, SourceStatus, View};
 
 /// Gauges of series are refreshed at most this often; counters at every commit.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// The adoption funnel is a pass over everybody, and moves by the day.
+const ADOPTION_EVERY: Duration = Duration::from_secs(10);
 /// How often the readiness of sources is looked at while nothing is committed.
 const READINESS_EVERY: Duration = Duration::from_secs(1);
 /// The windows that are published.
@@ -33,6 +36,8 @@ pub(super) struct Publisher {
     counters: BTreeMap<(Metric, Vec<String>), Counter>,
     gauges: BTreeMap<(Metric, Vec<String>), Gauge>,
     last_gauges: Option<Instant>,
+    last_adoption: Option<Instant>,
+    adoption: Arc<BTreeMap<Org, Funnel>>,
     last_commit: Instant,
     started: Timestamp,
     shadows: Option<Shadows>,
@@ -54,6 +59,8 @@ impl Publisher {
             counters: BTreeMap::new(),
             gauges: BTreeMap::new(),
             last_gauges: None,
+            last_adoption: None,
+            adoption: Arc::default(),
             last_commit: clock::monotonic(),
             started: clock::now(),
             shadows: None,
@@ -106,6 +113,12 @@ impl Publisher {
                 self.gauges_of(&org, org.now() + silent);
             }
         }
+        if with_gauges && self.last_adoption.is_none_or(|last| last.elapsed() >= ADOPTION_EVERY) {
+            self.last_adoption = Some(clock::monotonic());
+            let funnel = |org: OrgView<'_>| (org.name().clone(), org.adoption(org.now() + silent));
+            self.adoption = Arc::new(watch.orgs().map(funnel).collect());
+            self.adoption_gauges();
+        }
         let before = self.view.borrow().clone();
         let before = if with_gauges { None } else { Some(&*before) };
         let mut view = view_of(watch, silent, before, &self.conditions, self.started);
@@ -114,6 +127,7 @@ impl Publisher {
             (Some(shadows), None) => view.would_have_told = shadows.of(&view.incidents),
             (None, _) => {}
         }
+        view.adoption = Arc::clone(&self.adoption);
         self.view.send_replace(Arc::new(view));
     }
 
@@ -137,6 +151,9 @@ impl Publisher {
         for ((verdict, entry), n) in &counts.attempts {
             self.count(Metric::Attempts, &[name, verdict.as_str(), entry.as_str()], *n);
         }
+        counts.reevaluations.iter().for_each(|(how, n)| self.count(Metric::Reevaluations, &[name, how.as_str()], *n));
+        self.count(Metric::SignalTimeouts, &[name], counts.signal_timeouts);
+        counts.unlisted.iter().for_each(|(kind, n)| self.count(Metric::UnlistedEvents, &[name, kind], *n));
         self.postures_of(name, org.postures());
         counts.steps.iter().for_each(|(step, n)| self.count(Metric::IncidentSteps, &[name, step.as_str()], *n));
         counts.limits.iter().for_each(|(limit, n)| self.count(Metric::LimitReached, &[name, limit.as_str()], *n));
@@ -188,6 +205,30 @@ impl Publisher {
         }
         for series in org.series() {
             self.series(org, &series, now);
+        }
+    }
+
+    /// Sets the funnel; what was published and is in no funnel any more becomes 0.
+    fn adoption_gauges(&mut self) {
+        let is_adoption = |metric| matches!(metric, Metric::AdoptionPeople | Metric::AdoptionFallback);
+        let published = self.gauges.keys().filter(|(metric, _)| is_adoption(*metric));
+        let mut values: BTreeMap<_, _> = published.map(|key| (key.clone(), 0)).collect();
+        for (org, funnel) in &*self.adoption {
+            let mut add = |cohort: &str, stages: &Stages| {
+                let labels = |last: &str| vec![org.to_string(), cohort.to_owned(), last.to_owned()];
+                for (stage, n) in stages.numbers.stages() {
+                    values.insert((Metric::AdoptionPeople, labels(stage)), n);
+                }
+                for (credential, n) in &stages.fallback {
+                    values.insert((Metric::AdoptionFallback, labels(credential.as_str())), *n);
+                }
+            };
+            add("", &funnel.all);
+            funnel.cohorts.iter().for_each(|(cohort, stages)| add(cohort, stages));
+        }
+        for ((metric, labels), n) in values {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            self.set(metric, &labels, f64::from(n));
         }
     }
 
@@ -266,14 +307,17 @@ fn view_of(watch: &Watch, silent: Span, before: Option<&View>, conditions: &Cond
             });
         }
         if before.is_none() {
+            view.decisions.extend([false, true].into_iter().flat_map(|granted| decisions(&org, granted)));
             view.series.extend(org.series().flat_map(|series| rows(&org, &series, org.now() + silent)));
         }
         view.incidents.extend(org.incidents());
     }
     status.data_until = watch.orgs().map(|org| org.watermark()).min().filter(|watermark| *watermark > Timestamp::MIN);
+    view.decisions.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.uuid.cmp(&b.uuid)));
     view.incidents.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.key.cmp(&b.key)));
     if let Some(before) = before {
         view.series.clone_from(&before.series);
+        view.decisions.clone_from(&before.decisions);
     }
     view
 }
@@ -290,6 +334,29 @@ fn renew_readiness(view: &mut Arc<View>, conditions: &BTreeMap<String, Status>) 
         sources.iter_mut().for_each(|source| source.ready = is_ready(&source.name, conditions));
     }
     !is_same
+}
+
+fn decisions(org: &OrgView<'_>, granted: bool) -> impl Iterator<Item = DecisionRow> {
+    let name = org.name().to_string();
+    org.decisions(granted, Timestamp::MIN).map(move |decision| {
+        let posture = &decision.posture;
+        let named = |id: &SmolStr, name: &SmolStr| if name.is_empty() { id.to_string() } else { name.to_string() };
+        DecisionRow {
+            org: name.clone(),
+            at: decision.at,
+            uuid: decision.uuid.to_string(),
+            outcome: if granted { Outcome::Allow } else { Outcome::Deny },
+            cohort: decision.cohort.as_ref().map(ToString::to_string),
+            platform: decision.platform,
+            app: decision.app.as_ref().map(|app| named(&app.id, &app.name)),
+            rule: decision.rule.as_ref().map(|rule| named(&rule.id, &rule.name)),
+            would_grant: posture.would_grant.as_ref().map(ToString::to_string),
+            reason: if granted { None } else { Some(posture.reason.unwrap_or(Reason::PolicyDenied)) },
+            source: posture.source,
+            culprits: if granted { Vec::new() } else { posture.culprits() },
+            checks: posture.checks.clone(),
+        }
+    })
 }
 
 fn rows(org: &OrgView<'_>, series: &SeriesView<'_>, now: Timestamp) -> Vec<SeriesRow> {

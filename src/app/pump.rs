@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, block_in_place};
 
+use super::policies::{self, FilePolicies};
 use super::publish::Publisher;
 use crate::clock;
 use crate::event::SourceName;
@@ -37,8 +38,19 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5);
 pub(super) enum Message {
     /// A source's page.
     Batch(Batch),
-    /// A changed configuration of the core.
-    Configure(Box<CoreConfig>),
+    /// A configuration of the core that may have changed, with what files of policies say.
+    Configure(Box<CoreConfig>, FilePolicies),
+    /// A question about what is committed.
+    Ask(Question),
+}
+
+/// Looks at the core between two commits and changes nothing; it must be quick, for nothing is folded meanwhile.
+pub(super) struct Question(pub(super) Box<dyn FnOnce(&Watch) + Send>);
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Question")
+    }
 }
 
 /// Why the pump stopped before it was asked to.
@@ -75,6 +87,14 @@ struct Turn {
     positions: BTreeMap<SourceName, Position>,
     received: Vec<Instant>,
     backlog: bool,
+    questions: Vec<Question>,
+}
+
+impl Turn {
+    /// Whether there is nothing to commit: only questions were asked.
+    fn is_idle(&self) -> bool {
+        self.commit.inputs.is_empty() && self.positions.is_empty() && self.received.is_empty()
+    }
 }
 
 /// What a restart begins with.
@@ -109,15 +129,15 @@ pub fn recover(store: &Store) -> Result<Recovered, PumpError> {
 }
 
 impl Pump {
-    /// A pump over a recovered core. `config` becomes an input if it differs from the one in force. What recovery had
-    /// to fold again counts towards the next snapshot, so that a daemon that never lives long still takes one.
+    /// A pump over a recovered core. The configuration becomes an input if it differs from the one in force, and so do
+    /// the policies of a file that is not the one in force. What recovery had to fold again counts towards the next snapshot, so that a daemon that never lives long still takes one.
     ///
     /// # Errors
     /// Where the configuration cannot be committed.
     pub(super) fn new(
         store: Arc<Store>,
         (watch, refolded): (Watch, u64),
-        config: &CoreConfig,
+        (config, policies): (&CoreConfig, &FilePolicies),
         sinks: Vec<String>,
         wake: Arc<Notify>,
         publisher: Publisher,
@@ -135,7 +155,7 @@ impl Pump {
             snapshot_task: None,
         };
         let mut turn = Turn::default();
-        pump.configure(&mut turn, config);
+        pump.configure(&mut turn, config, policies);
         pump.finish_turn(turn)?;
         Ok(pump)
     }
@@ -160,7 +180,14 @@ impl Pump {
                 block_in_place(|| self.take(&mut turn, message))?;
                 next = if turn.commit.inputs.len() < TURN_INPUTS { inbox.try_recv().ok() } else { None };
             }
-            block_in_place(|| self.finish_turn(turn))?;
+            block_in_place(|| {
+                let questions = std::mem::take(&mut turn.questions);
+                if questions.is_empty() || !turn.is_idle() {
+                    self.finish_turn(turn)?;
+                }
+                questions.into_iter().for_each(|Question(ask)| ask(&self.watch));
+                Ok::<_, PumpError>(())
+            })?;
             self.snapshot_if_due().await?;
         }
         if self.since_snapshot > 0 {
@@ -171,7 +198,8 @@ impl Pump {
 
     fn take(&mut self, turn: &mut Turn, message: Message) -> Result<(), PumpError> {
         match message {
-            Message::Configure(config) => self.configure(turn, &config),
+            Message::Configure(config, policies) => self.configure(turn, &config, &policies),
+            Message::Ask(question) => turn.questions.push(question),
             Message::Batch(batch) => {
                 turn.received.push(batch.received);
                 turn.backlog |= batch.backlog;
@@ -194,11 +222,12 @@ impl Pump {
         Ok(())
     }
 
-    fn configure(&mut self, turn: &mut Turn, config: &CoreConfig) {
+    fn configure(&mut self, turn: &mut Turn, config: &CoreConfig, policies: &FilePolicies) {
         if self.watch.config() != config || self.watch.orgs().next().is_none() {
-            let input = Input::Configure(Box::new(config.clone()));
-            self.fold(turn, &input);
-            turn.commit.inputs.push(input);
+            for input in policies::inputs(self.watch.config(), config, policies) {
+                self.fold(turn, &input);
+                turn.commit.inputs.push(input);
+            }
         }
     }
 

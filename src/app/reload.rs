@@ -1,11 +1,13 @@
 //! Reading the configuration again: what can change in a running daemon does, what cannot is named, and on an error
 //! the old configuration stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
+use smol_str::SmolStr;
+
 use super::Running;
-use super::parts::{Parts, PartsError, SourcePart};
+use super::parts::{self, Parts, PartsError, SourcePart};
 use super::pump::Message;
 use crate::act;
 use crate::config::{Config, ConfigError};
@@ -25,8 +27,8 @@ enum ReloadError {
 }
 
 impl Running {
-    /// Reads the configuration again. Judge, incidents, limits, lateness, cohorts, break-glass people and rules take
-    /// effect between two commits; a change elsewhere is named and waits for a restart.
+    /// Reads the configuration again. Judge, incidents, limits, lateness, cohorts, break-glass people, files of policies
+    /// and rules take effect between two commits; a change elsewhere is named and waits for a restart.
     pub async fn reload(&mut self) {
         match self.reread() {
             Err(error) => {
@@ -42,12 +44,22 @@ impl Running {
                 }
                 *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts.tables);
                 let core = self.started.with_running_sources(parts.core);
-                if self.inbox.send(Message::Configure(Box::new(core))).await.is_err() {
+                self.want_groups(&parts::groups(&core, &parts.policies));
+                if self.inbox.send(Message::Configure(Box::new(core), parts.policies)).await.is_err() {
                     return;
                 }
                 self.config = config;
                 Metric::ConfigReloads.counter(&["done"]).increment(1);
                 tracing::info!("the configuration was reloaded");
+            }
+        }
+    }
+
+    /// Tells the readers of groups which ones are named now.
+    fn want_groups(&self, wanted: &BTreeMap<Org, BTreeSet<SmolStr>>) {
+        for (org, groups) in wanted {
+            if let Some(running) = self.groups.get(org) {
+                running.send_if_modified(|named| std::mem::replace(named, groups.clone()) != *groups);
             }
         }
     }

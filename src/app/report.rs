@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::action::{Action, Incident, IncidentStep, WouldHaveTold};
+use crate::adoption::Funnel;
 use crate::attempt::Verdict;
-use crate::event::{Credential, Kind, Outcome, Reason, Reject};
+use crate::event::{Credential, Kind, Org, Outcome, Reason, Reject};
 use crate::watch::Watch;
 
 /// One row of counts.
@@ -67,6 +68,9 @@ pub struct Report {
     pub counts: Vec<Count>,
     /// Incidents, oldest first.
     pub incidents: Vec<Reported>,
+    /// How far phishing-resistant sign-in has come, by org; absent in reports of older versions.
+    #[serde(default)]
+    pub adoption: BTreeMap<Org, Funnel>,
     /// How long it took, in milliseconds of the host's clock.
     pub wall_ms: u64,
     /// Inputs of the core that this replay did not have.
@@ -86,6 +90,7 @@ impl Report {
             attempts: BTreeMap::new(),
             counts: Vec::new(),
             incidents: Vec::new(),
+            adoption: BTreeMap::new(),
             wall_ms,
             inputs_missing,
             digest: watch.digest().hex(),
@@ -101,6 +106,7 @@ impl Report {
             counts.events.iter().for_each(|(meaning, n)| *by_meaning.entry(*meaning).or_default() += n);
             let reported = |incident| Reported { incident, would_have_told: Vec::new() };
             report.incidents.extend(org.incidents().into_iter().map(reported));
+            report.adoption.insert(org.name().clone(), org.adoption(org.now()));
         }
         report.incidents.sort_by(|Reported { incident: a, .. }, Reported { incident: b, .. }| {
             a.opened_at.cmp(&b.opened_at).then_with(|| a.key.cmp(&b.key))

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 
 use super::Verdict;
 use crate::event::{
-    App, AuthEvent, Credential, DeviceSignals, EventId, Flow, Kind, Outcome, Person, Platform, PolicyRule, Reason,
-    Risk, Timestamp,
+    App, AuthEvent, Credential, DeviceSignals, EventId, Flow, Kind, Outcome, Part, Person, Platform, PolicyRule,
+    Reason, Risk, Timestamp,
 };
 
 /// An event's part in its attempt.
@@ -50,6 +50,10 @@ impl Trace {
 impl Signal {
     /// The signal of an event, or `None` where it is no part of a sign-in.
     pub fn of(event: &AuthEvent) -> Option<Self> {
+        // What happens to a session later, such as its re-evaluation, is of the same kinds and no part of an attempt.
+        if event.part != Part::SignIn {
+            return None;
+        }
         match event.kind {
             Kind::PolicyEvaluation => Self::of_policy(event),
             Kind::Authentication => Self::of_factor(event),
@@ -63,6 +67,7 @@ impl Signal {
                 _ => Some(Self::Touch),
             },
             Kind::Session => match event.outcome {
+                _ if event.reason == Reason::PhishingDeclined => Some(Self::Terminal(Verdict::PhishDeclined)),
                 Outcome::Failure => Some(Self::Terminal(Verdict::Failed)),
                 _ => Some(Self::Touch),
             },
@@ -86,11 +91,17 @@ impl Signal {
         }
     }
 
-    fn of_policy(event: &AuthEvent) -> Option<Self> {
-        // Re-evaluation after sign-in (`policy.auth_reevaluate.*`) is of this kind and no part of an attempt.
-        if event.event_type != "policy.evaluate_sign_on" {
-            return None;
+    /// Whether what the event names worked, so that it is part of how the person signed in.
+    pub(super) const fn worked(self) -> bool {
+        match self {
+            Self::Progress | Self::Granted | Self::Terminal(Verdict::Success) => true,
+            Self::Touch
+            | Self::Challenge
+            | Self::Terminal(Verdict::Denied | Verdict::Failed | Verdict::Abandoned | Verdict::PhishDeclined) => false,
         }
+    }
+
+    fn of_policy(event: &AuthEvent) -> Option<Self> {
         match event.outcome {
             Outcome::Deny => Some(Self::Terminal(Verdict::Denied)),
             Outcome::Failure => Some(Self::Terminal(Verdict::Failed)),

@@ -14,7 +14,7 @@ use crate::event::{
 use crate::policy::Evaluation;
 
 /// An attempt closes this long after its last event (design, section 2).
-const QUIET: Span = Span::minutes(10);
+pub const QUIET: Span = Span::minutes(10);
 
 pub(super) type Key = (Option<Person>, Flow);
 
@@ -35,7 +35,7 @@ pub struct Standing {
     pub cohort: Option<SmolStr>,
     /// The credential last used: the one that decided.
     pub credential: Credential,
-    /// Whether any credential of the attempt was phishing-resistant; `None` where nothing says so.
+    /// Whether any method that worked was phishing-resistant; `None` where nothing says so.
     pub phishing_resistant: Option<bool>,
     /// Why not, by the event that decided.
     pub reason: Reason,
@@ -93,6 +93,12 @@ pub struct Closed {
     pub verdict: Option<Verdict>,
     /// How it came about.
     pub entry: Entry,
+    /// Who.
+    pub person: Option<Person>,
+    /// The time of its last event.
+    pub last: Timestamp,
+    /// How it stood in the end; `None` where nothing decided.
+    pub standing: Option<Standing>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -166,8 +172,13 @@ impl Attempts {
         if step.signal == Signal::Terminal(Verdict::Abandoned)
             && let Some(before) = self.ended.abandoned(&key)
         {
-            closed
-                .extend(before.is_none().then_some(Closed { verdict: Some(Verdict::Abandoned), entry: Entry::SignIn }));
+            closed.extend(before.is_none().then(|| Closed {
+                verdict: Some(Verdict::Abandoned),
+                entry: Entry::SignIn,
+                person: key.0.clone(),
+                last: step.published,
+                standing: None,
+            }));
             return None;
         }
         let mut open = Open::new(step, outside.cohort(step));
@@ -243,10 +254,11 @@ impl Attempts {
     /// Ends an attempt that is out of the order already.
     fn close(&mut self, key: &Key, closed: &mut Vec<Closed>) {
         if let Some(open) = self.open.remove(key) {
-            let verdict = open.standing.map(|standing| standing.verdict);
+            let verdict = open.standing.as_ref().map(|standing| standing.verdict);
             let verdict = verdict.or(open.challenged.then_some(Verdict::Abandoned));
             self.ended.note(key, open.last, verdict, self.capacity);
-            closed.push(Closed { verdict, entry: open.entry });
+            let Open { entry, last, standing, .. } = open;
+            closed.push(Closed { verdict, entry, person: key.0.clone(), last, standing });
         }
     }
 }
@@ -281,6 +293,9 @@ impl Open {
         if step.credential != Credential::None && (is_newest || self.credential == Credential::None) {
             self.credential = step.credential;
         }
+        if step.signal.worked() {
+            self.phishing_resistant = self.phishing_resistant.max(step.phishing_resistant);
+        }
         if self.platform == Platform::Unknown || step.device.is_some() {
             self.platform = if step.platform == Platform::Unknown { self.platform } else { step.platform };
         }
@@ -291,9 +306,6 @@ impl Open {
                 self.device = Some(Arc::new(if is_newest { device.or(known) } else { known.or(device) }));
             }
             (_, None) | (Some(_), Some(_)) => {}
-        }
-        if step.phishing_resistant.is_some() && self.phishing_resistant != Some(true) {
-            self.phishing_resistant = step.phishing_resistant;
         }
         self.entry = match (step.trace, self.entry) {
             (Trace::SessionStart, _) => Entry::SignIn,
@@ -408,8 +420,8 @@ mod tests {
         }
     }
 
-    fn ended(verdict: Option<Verdict>) -> Closed {
-        Closed { verdict, entry: Entry::Session }
+    fn verdicts(closed: &[Closed]) -> Vec<Option<Verdict>> {
+        closed.iter().map(|closed| closed.verdict).collect()
     }
 
     #[track_caller]
@@ -420,7 +432,7 @@ mod tests {
             fold(&mut forward, &step(*at, *signal), &mut closed);
         }
         forward.close_all(&mut closed);
-        assert_eq!(closed, [ended(expect)], "{signals:?}");
+        assert_eq!(verdicts(&closed), [expect], "{signals:?}");
     }
 
     #[test]
@@ -454,7 +466,7 @@ mod tests {
         attempts.close_quiet(Timestamp(1_198_999), &mut closed);
         assert_eq!((attempts.len(), closed.len()), (1, 0));
         fold(&mut attempts, &step(1_199, Signal::Terminal(Success)), &mut closed);
-        assert_eq!(closed, [ended(Some(Denied))]);
+        assert_eq!(verdicts(&closed), [Some(Denied)]);
         assert_eq!(attempts.len(), 1);
     }
 
@@ -479,11 +491,11 @@ mod tests {
         fold(&mut attempts, &of_flow("a", 500, Signal::Touch), &mut closed);
         fold(&mut attempts, &of_flow("c", 502, Signal::Terminal(Failed)), &mut closed);
         attempts.close_oldest(&mut closed);
-        assert_eq!(closed, [ended(Some(Success))]);
+        assert_eq!(verdicts(&closed), [Some(Success)]);
         attempts.close_quiet(Timestamp(1_099_999), &mut closed);
         assert_eq!((attempts.len(), closed.len()), (2, 1));
         attempts.close_quiet(Timestamp(1_100_000), &mut closed);
-        assert_eq!(closed.last(), Some(&ended(Some(Denied))));
+        assert_eq!(verdicts(&closed).last(), Some(&Some(Denied)));
         fold(&mut attempts, &of_flow("c", 503, Signal::Touch), &mut closed);
         attempts.forget(&Person::new("00u1"));
         assert!(attempts.is_empty() && attempts.by_last.is_empty());
@@ -491,6 +503,35 @@ mod tests {
         fold(&mut attempts, &of_flow("d", 601, Signal::Touch), &mut closed);
         fold(&mut attempts, &of_flow("d", 1_300, Signal::Terminal(Success)), &mut closed);
         assert_eq!((closed.len(), attempts.len(), attempts.by_last.len()), (3, 1, 1));
+    }
+
+    #[test]
+    fn an_attempt_is_as_resistant_as_the_best_method_that_worked() {
+        type Part = (Signal, Option<bool>);
+        let cases: [(&[Part], Option<bool>); 6] = [
+            (&[(Signal::Progress, Some(false)), (Signal::Terminal(Success), None)], Some(false)),
+            (&[(Signal::Progress, Some(true)), (Signal::Terminal(Success), Some(false))], Some(true)),
+            // FastPass failed, and something else worked.
+            (&[(Signal::Terminal(Failed), Some(true)), (Signal::Terminal(Success), Some(false))], Some(false)),
+            // A push that was sent is no method that worked.
+            (&[(Signal::Progress, None), (Signal::Touch, Some(false)), (Signal::Terminal(Success), None)], None),
+            (&[(Signal::Challenge, Some(true)), (Signal::Granted, None)], None),
+            (&[(Signal::Granted, Some(true))], Some(true)),
+        ];
+        for (steps, expect) in cases {
+            let mut attempts = Attempts::new(10);
+            let mut closed = Vec::new();
+            for ((signal, phishing_resistant), at) in steps.iter().zip(1..) {
+                let step = Step { phishing_resistant: *phishing_resistant, ..step(at, *signal) };
+                fold(&mut attempts, &step, &mut closed);
+            }
+            attempts.close_all(&mut closed);
+            let [Closed { verdict, standing: Some(standing), person: Some(_), last, .. }] = closed.as_slice() else {
+                panic!("{steps:?}: {closed:?}");
+            };
+            assert_eq!((*verdict, standing.phishing_resistant), (Some(Success), expect), "{steps:?}");
+            assert_eq!(last.0, 1_000 * steps.len() as i64);
+        }
     }
 
     #[test]
@@ -514,9 +555,9 @@ mod tests {
         let abandoned = Signal::Terminal(Abandoned);
         fold(&mut attempts, &step(0, Signal::Progress), &mut closed);
         attempts.close_quiet(Timestamp(700_000), &mut closed);
-        assert_eq!(closed, [ended(None)]);
+        assert_eq!(verdicts(&closed), [None]);
         assert_eq!(fold(&mut attempts, &step(1_800, abandoned), &mut closed), None);
-        assert_eq!(closed.last(), Some(&Closed { verdict: Some(Abandoned), entry: Entry::SignIn }));
+        assert_eq!(verdicts(&closed).last(), Some(&Some(Abandoned)));
         assert_eq!(fold(&mut attempts, &step(1_801, abandoned), &mut closed), None);
         assert_eq!((closed.len(), attempts.len()), (2, 0), "counted once");
         attempts.close_quiet(Timestamp(9_000_000), &mut closed);
@@ -537,7 +578,8 @@ mod tests {
                 fold(&mut attempts, &Step { trace: *trace, ..step(at, Signal::Granted) }, &mut closed);
             }
             attempts.close_all(&mut closed);
-            assert_eq!(closed, [Closed { verdict: Some(Success), entry: expect }], "{traces:?}");
+            let found: Vec<_> = closed.iter().map(|closed| (closed.verdict, closed.entry)).collect();
+            assert_eq!(found, [(Some(Success), expect)], "{traces:?}");
         }
     }
 

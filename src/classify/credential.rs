@@ -5,7 +5,8 @@
 //! the tables do not list makes the credential `other` rather than letting weaker evidence speak. The session's methods
 //! can be hours old and count only where nothing newer is there.
 
-use super::tables::{Tables, TypeRow};
+use super::evidence::{Ground, Source};
+use super::tables::{Row, Tables};
 use crate::decode::okta::{LogEvent, Target};
 use crate::event::{Credential, Kind};
 
@@ -14,36 +15,45 @@ const ENROLLMENT: &str = "AuthenticatorEnrollment";
 const RESISTANT: &str = "PHISHING_RESISTANT";
 
 /// The credential of an event; `None` for kinds that are not about one.
-pub(super) fn read(tables: &Tables, row: &TypeRow, event: &LogEvent<'_>) -> Credential {
-    let Some(scope) = scope(row.kind) else { return Credential::None };
+pub(super) fn read<'t>(tables: &'t Tables, row: Row<'t>, event: &LogEvent<'_>) -> Found<'t> {
+    let Some(scope) = scope(row.kind) else { return (Credential::None, Ground::NOTHING) };
     let mut now = Choice::new(tables);
     used_now(tables, event, &mut now);
+    let by_type = || Some((row.credential?, row.ground));
     let found = now.decided().or_else(|| match scope {
-        Scope::SignIn => session_methods(tables, event).or(row.credential).or_else(|| provider(tables, event)),
-        Scope::Authenticator => row.credential,
+        Scope::SignIn => session_methods(tables, event).or_else(by_type).or_else(|| provider(tables, event)),
+        Scope::Authenticator => by_type(),
     });
     match found {
-        None | Some(Credential::Idp) if event.target.iter().any(|target| target.detail.certificate.get()) => {
-            Credential::SmartCard
+        None | Some((Credential::Idp, _)) if event.target.iter().any(|target| target.detail.certificate.get()) => {
+            (Credential::SmartCard, Source::Certificate.into())
         }
-        Some(credential) => credential,
-        None => Credential::None,
+        Some(found) => found,
+        None => (Credential::None, Ground::NOTHING),
     }
 }
 
+/// A credential, and what it rests on.
+type Found<'t> = (Credential, Ground<'t>);
+
 /// Whether the sign-in was phishing-resistant: what was verified says so first, the credential second.
-pub(super) fn phishing_resistant(tables: &Tables, event: &LogEvent<'_>, credential: Credential) -> Option<bool> {
+pub(super) fn phishing_resistant(
+    tables: &Tables,
+    event: &LogEvent<'_>,
+    credential: Credential,
+) -> (Option<bool>, Ground<'static>) {
     let properties = event.target.iter().filter_map(|target| target.detail.verified_properties.named());
     let mut verified = properties.map(|text| text.trim_matches(['[', ']'])).filter(|text| !text.is_empty()).peekable();
     if credential != Credential::None && verified.peek().is_some() {
-        return Some(verified.any(|text| text.split(',').any(|word| word.trim() == RESISTANT)));
+        let is_among = verified.any(|text| text.split(',').any(|word| word.trim() == RESISTANT));
+        return (Some(is_among), Source::VerifiedProperties.into());
     }
     if tables.phishing_resistant.contains(&credential) {
-        Some(true)
+        (Some(true), Source::Credential.into())
     } else if tables.phishable.contains(&credential) {
-        Some(false)
+        (Some(false), Source::Credential.into())
     } else {
-        None
+        (None, Ground::NOTHING)
     }
 }
 
@@ -80,33 +90,33 @@ fn scope(kind: Kind) -> Option<Scope> {
 /// Evidence of one tier: the best known credential, and whether there was any word at all.
 struct Choice<'t> {
     tables: &'t Tables,
-    best: Option<Credential>,
-    spoken: bool,
+    best: Option<Found<'t>>,
+    spoken: Option<Source>,
 }
 
 impl<'t> Choice<'t> {
     fn new(tables: &'t Tables) -> Self {
-        Self { tables, best: None, spoken: false }
+        Self { tables, best: None, spoken: None }
     }
 
-    fn hear(&mut self, read: Option<Credential>) {
-        self.spoken = true;
-        let Some(credential) = read else { return };
+    fn hear(&mut self, source: Source, read: Option<Found<'t>>) {
+        self.spoken = self.spoken.or(Some(source));
+        let Some(found) = read else { return };
         let rank = |wanted| self.tables.precedence.iter().position(|listed| *listed == wanted);
-        if self.best.is_none_or(|best| rank(credential) < rank(best)) {
-            self.best = Some(credential);
+        if self.best.is_none_or(|(best, _)| rank(found.0) < rank(best)) {
+            self.best = Some(found);
         }
     }
 
-    fn decided(&self) -> Option<Credential> {
-        self.best.or(self.spoken.then_some(Credential::Other))
+    fn decided(&self) -> Option<Found<'t>> {
+        self.best.or_else(|| Some((Credential::Other, self.spoken?.into())))
     }
 }
 
 /// What was verified, else the factor, else the enrolment used.
-fn used_now(tables: &Tables, event: &LogEvent<'_>, choice: &mut Choice<'_>) {
+fn used_now<'t>(tables: &'t Tables, event: &LogEvent<'_>, choice: &mut Choice<'t>) {
     for target in event.target.iter().filter(|target| target.is(METHOD)) {
-        hear_method(tables, target, choice);
+        hear_method(tables, target, Source::VerifiedMethod, choice);
     }
     if choice.best.is_some() {
         return;
@@ -120,31 +130,33 @@ fn used_now(tables: &Tables, event: &LogEvent<'_>, choice: &mut Choice<'_>) {
                     .as_ref()
                     .is_none_or(|wanted| provider.is_some_and(|have| have.eq_ignore_ascii_case(wanted)))
         });
-        choice.hear(row.map(|row| row.credential));
+        choice.hear(Source::Factor, row.map(|row| (row.credential, Ground::word(Source::Factor, &row.factor))));
     }
     if choice.best.is_some() {
         return;
     }
     for target in event.target.iter().filter(|target| target.is(ENROLLMENT)) {
-        hear_method(tables, target, choice);
+        hear_method(tables, target, Source::EnrolledMethod, choice);
         if target.detail.method.named().is_none() {
-            let by_name = target.display_name.named().and_then(|name| tables.enrollments.get(name));
+            let name = target.display_name.named();
+            let by_name = name.and_then(|name| tables.enrollments.at(Source::EnrollmentName, name));
             if by_name.is_some() {
-                choice.hear(by_name);
+                choice.hear(Source::EnrollmentName, by_name);
             }
         }
     }
 }
 
-fn hear_method(tables: &Tables, target: &Target<'_>, choice: &mut Choice<'_>) {
+fn hear_method<'t>(tables: &'t Tables, target: &Target<'_>, source: Source, choice: &mut Choice<'t>) {
     let Some(method) = target.detail.method.named() else { return };
     let qualified = target.detail.authenticator_key.named().map(|key| format!("{key}:{method}"));
-    let read = qualified.and_then(|pair| tables.methods.get(&pair)).or_else(|| tables.methods.get(method));
-    choice.hear(read);
+    let by_pair = qualified.and_then(|pair| tables.methods.at(source, &pair));
+    choice.hear(source, by_pair.or_else(|| tables.methods.at(source, method)));
 }
 
 /// `authMethod*Type`: `authenticator:method:id`, at times shorter.
-fn session_methods(tables: &Tables, event: &LogEvent<'_>) -> Option<Credential> {
+fn session_methods<'t>(tables: &'t Tables, event: &LogEvent<'_>) -> Option<Found<'t>> {
+    const SOURCE: Source = Source::SessionMethods;
     let data = &event.debug_context.debug_data;
     let methods =
         [&data.first_method, &data.second_method, &data.third_method, &data.fourth_method, &data.fifth_method];
@@ -152,16 +164,17 @@ fn session_methods(tables: &Tables, event: &LogEvent<'_>) -> Option<Credential> 
     for text in methods.into_iter().filter_map(|method| method.named()) {
         let pair = text.match_indices(':').nth(1).map_or(text, |(end, _)| &text[..end]);
         let method = pair.split_once(':').map_or(pair, |(_, method)| method);
-        choice.hear(tables.methods.get(pair).or_else(|| tables.methods.get(method)));
+        choice.hear(SOURCE, tables.methods.at(SOURCE, pair).or_else(|| tables.methods.at(SOURCE, method)));
     }
     choice.decided()
 }
 
-fn provider(tables: &Tables, event: &LogEvent<'_>) -> Option<Credential> {
+fn provider<'t>(tables: &'t Tables, event: &LogEvent<'_>) -> Option<Found<'t>> {
     let context = &event.authentication_context;
-    let by_credential = context.credential_provider.get().and_then(|word| tables.credential_providers.get(word));
-    let by_type = || context.credential_type.get().and_then(|word| tables.credential_types.get(word));
+    let by_credential = context.credential_provider.get();
+    let by_credential = by_credential.and_then(|word| tables.credential_providers.at(Source::CredentialProvider, word));
+    let by_type = || tables.credential_types.at(Source::CredentialType, context.credential_type.get()?);
     let by_provider =
-        || context.authentication_provider.get().and_then(|word| tables.authentication_providers.get(word));
+        || tables.authentication_providers.at(Source::AuthenticationProvider, context.authentication_provider.get()?);
     by_credential.or_else(by_type).or_else(by_provider)
 }

@@ -5,6 +5,7 @@
 
 use smol_str::SmolStr;
 
+use super::evidence::{Ground, Source};
 use super::kept;
 use super::tables::Tables;
 use crate::decode::okta::{Json, LogEvent, Target};
@@ -16,42 +17,52 @@ const DEVICE: &str = "UDDevice";
 const INTEGRATOR_BYTES: usize = 64 << 10;
 
 /// The platform: of the device, else of the user agent where it is a known one.
-pub(super) fn platform(tables: &Tables, event: &LogEvent<'_>) -> Platform {
-    device_platform(tables, event).or_else(|| agent_platform(tables, event)).unwrap_or(Platform::Unknown)
+pub(super) fn platform<'t>(tables: &'t Tables, event: &LogEvent<'_>) -> (Platform, Ground<'t>) {
+    let found = device_platform(tables, event).or_else(|| agent_platform(tables, event));
+    found.unwrap_or((Platform::Unknown, Ground::NOTHING))
 }
 
-fn device_platform(tables: &Tables, event: &LogEvent<'_>) -> Option<Platform> {
-    let word = event.device.os_platform.named();
-    let word = word.or_else(|| event.first_target(DEVICE)?.detail.os_platform.named());
-    // Exporters drop target types; `osPlatform` is a device's member wherever it stands.
-    let word = word.or_else(|| event.target.iter().find_map(|target| target.detail.os_platform.named()));
-    word.map(|word| tables.device_platforms.get(word).unwrap_or(Platform::Other))
+fn device_platform<'t>(tables: &'t Tables, event: &LogEvent<'_>) -> Option<(Platform, Ground<'t>)> {
+    let word = event.device.os_platform.named().map(|word| (word, Source::DevicePlatform));
+    let (word, source) = word.or_else(|| {
+        let target = event.first_target(DEVICE).and_then(|target| target.detail.os_platform.named());
+        // Exporters drop target types; `osPlatform` is a device's member wherever it stands.
+        let target = target.or_else(|| event.target.iter().find_map(|target| target.detail.os_platform.named()));
+        Some((target?, Source::TargetPlatform))
+    })?;
+    Some(tables.device_platforms.at(source, word).unwrap_or((Platform::Other, source.into())))
 }
 
-fn agent_platform(tables: &Tables, event: &LogEvent<'_>) -> Option<Platform> {
+fn agent_platform<'t>(tables: &'t Tables, event: &LogEvent<'_>) -> Option<(Platform, Ground<'t>)> {
     let agent = &event.client.user_agent;
     let system = agent.os.named().and_then(|os| {
-        tables.agent_systems.iter().find(|row| os.starts_with(row.text.as_str())).map(|row| row.platform)
+        let row = tables.agent_systems.iter().find(|row| os.starts_with(row.text.as_str()))?;
+        Some((row.platform, Ground::word(Source::AgentSystem, &row.text)))
     });
     system.or_else(|| {
         let raw = agent.raw.named()?;
-        tables.agent_texts.iter().find(|row| raw.contains(row.text.as_str())).map(|row| row.platform)
+        let row = tables.agent_texts.iter().find(|row| raw.contains(row.text.as_str()))?;
+        Some((row.platform, Ground::word(Source::AgentText, &row.text)))
     })
 }
 
 /// The device's signals: `device`, completed from a `UDDevice` target that is not another device.
-pub(super) fn signals(tables: &Tables, event: &LogEvent<'_>) -> Option<Box<DeviceSignals>> {
+pub(super) fn signals(tables: &Tables, event: &LogEvent<'_>) -> (Option<Box<DeviceSignals>>, Ground<'static>) {
     let target = event.first_target(DEVICE);
     if !event.device.is_present() {
-        return target.map(|target| Box::new(of_target(tables, target)));
+        let signals = target.map(|target| Box::new(of_target(tables, target)));
+        let ground = Ground::of(signals.is_some(), Source::DeviceTarget);
+        return (signals, ground);
     }
     let mut signals = of_device(event);
+    let mut source = Source::Device;
     if let Some(other) = target.map(|target| of_target(tables, target))
         && (signals.id.is_none() || other.id.is_none() || signals.id == other.id)
     {
         complete(&mut signals, other);
+        source = Source::DeviceAndTarget;
     }
-    Some(Box::new(signals))
+    (Some(Box::new(signals)), source.into())
 }
 
 fn of_device(event: &LogEvent<'_>) -> DeviceSignals {

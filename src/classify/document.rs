@@ -5,7 +5,8 @@ use std::fmt::{Display, Write};
 
 use serde::Deserialize;
 
-use super::tables::{TypeRow, Words};
+use super::evidence::Source;
+use super::tables::{Listed, Rests, TypeRow, Words};
 use super::{TEXT_BYTES, Tables};
 use crate::event::{Credential, Reject};
 
@@ -27,11 +28,13 @@ pub fn document() -> String {
     let tables = Tables::embedded();
     let mut page = Page(String::new());
     page.text(INTRODUCTION);
+    legend(&mut page);
     event_types(&mut page, &tables);
     credentials(&mut page, &tables);
     outcomes(&mut page, &tables);
     platforms(&mut page, &tables);
     page.text(&subjects());
+    evidence(&mut page);
     seen(&mut page);
     page.0
 }
@@ -42,10 +45,32 @@ const INTRODUCTION: &str = "\
 What each event of the Okta System Log means to authwatch. This page is written from the tables in `rules/classify/`;
 change the tables, then run `UPDATE_DOCS=1 cargo test --test classify`. The words are the same in JSON, metric labels
 and rules. `authwatch explain FILE` shows the reading of every record, `--unknown` the event types that no row lists.
+`--redact` writes the records themselves without anything that tells of somebody; they read the same, and can go into
+a report or a fixture.
 
 Three rules hold everywhere. A word that no table lists is `other` or `unknown`, never a success. Absent evidence stays
 absent. No name, address or token of a person is kept.
 ";
+
+fn legend(page: &mut Page) {
+    page.text(
+        "## What a row rests on
+
+Event types, methods, factors and reasons each say what is known of Okta's word; what we read it as is ours.
+",
+    );
+    page.head(&["rests on", "what that is"]);
+    for rests in Rests::ALL {
+        let meaning = match rests {
+            Rests::Confirmed => {
+                "Okta documents it: the event-type catalog, the API, help pages or Okta's own rule files"
+            }
+            Rests::Seen => "a public event that looks like a real one shows it, and nothing of Okta's says so",
+            Rests::Unconfirmed => "somebody else says so, or it follows from how Okta writes its kin",
+        };
+        page.row(&[code(rests), meaning.to_owned()]);
+    }
+}
 
 fn event_types(page: &mut Page, tables: &Tables) {
     page.text(
@@ -53,10 +78,12 @@ fn event_types(page: &mut Page, tables: &Tables) {
 
 A type takes its own row, else that of the longest prefix that fits (written with `*`), else it is `other`. *Credential*
 counts only where the event holds nothing better. *Read as* is our outcome whatever `outcome.result` says. *Why not*
-counts where the outcome is bad and the event says no more.
+counts where the outcome is bad and the event says no more. Events of a type marked *aside* are no step of a sign-in,
+though others of their kind are: they count under their meaning, and in no rate, attempt or alert on sign-ins. Every
+type of Okta's catalog of August 2026 has a row.
 ",
     );
-    page.head(&["event type", "kind", "credential", "read as", "why not", "note"]);
+    page.head(&["event type", "kind", "credential", "read as", "why not", "aside", "rests on", "note"]);
     for (name, row) in &tables.types {
         type_row(page, &format!("`{name}`"), row);
     }
@@ -74,6 +101,8 @@ fn type_row(page: &mut Page, name: &str, row: &TypeRow) {
         row.credential.map(code).unwrap_or_default(),
         row.outcome.map(code).unwrap_or_default(),
         row.reason.map(code).unwrap_or_default(),
+        if row.sign_in == Some(false) { "aside".to_owned() } else { String::new() },
+        row.rests.to_string(),
         row.note.clone().unwrap_or_default(),
     ]);
 }
@@ -96,11 +125,16 @@ on a target turn `idp` or nothing into `smart_card`. Only events about a person 
 factor life cycle and delivery are asked 1 to 3 and 5; other kinds have the credential `none`.
 ",
     );
-    words(page, "Methods", "methodTypeUsed, authMethod*Type", &tables.methods);
+    listed(page, "Methods", "methodTypeUsed, authMethod*Type", &tables.methods);
     page.text("### Factors\n");
-    page.head(&["debugData.factor", "credentialProvider", "credential"]);
+    page.head(&["debugData.factor", "credentialProvider", "credential", "rests on"]);
     for row in &tables.factors {
-        page.row(&[code(&row.factor), row.provider.as_ref().map(code).unwrap_or_default(), code(row.credential)]);
+        page.row(&[
+            code(&row.factor),
+            row.provider.as_ref().map(code).unwrap_or_default(),
+            code(row.credential),
+            row.rests.to_string(),
+        ]);
     }
     words(page, "Enrolment names", "displayName", &tables.enrollments);
     words(page, "Credential providers", "credentialProvider", &tables.credential_providers);
@@ -121,7 +155,8 @@ fn outcomes(page: &mut Page, tables: &Tables) {
         "## Outcomes and reasons
 
 A reason is read only where the outcome is bad or unknown. What the person answered counts first, then what the policy
-found, then `outcome.reason` (exactly, else by the longest beginning), then the event type. A text that no table lists
+found, then `outcome.reason` (exactly, else by the longest beginning), then `debugData.loginResult` by the same table,
+then the event type. A text that no table lists
 is `other`. `device_posture` never comes from a text: it needs the policy that was in force.
 ",
     );
@@ -129,11 +164,11 @@ is `other`. `device_posture` never comes from a text: it needs the policy that w
     words(page, "Push responses", "pushOnlyResponseType", &tables.push_responses);
     words(page, "Number challenges", "pushWithNumberChallengeResponseType", &tables.number_responses);
     words(page, "Policy results", "signOnModeEvaluationResult", &tables.sign_on_evaluations);
-    words(page, "Reasons", "outcome.reason", &tables.reasons);
+    listed(page, "Reasons", "outcome.reason, loginResult", &tables.reasons);
     page.text("### Reasons by how they begin\n");
-    page.head(&["outcome.reason", "reading"]);
-    for (prefix, reason) in &tables.reason_prefixes {
-        page.row(&[code(format!("{prefix}…")), code(reason)]);
+    page.head(&["outcome.reason", "reading", "rests on"]);
+    for (prefix, row) in &tables.reason_prefixes {
+        page.row(&[code(format!("{prefix}…")), code(row.is), row.rests.to_string()]);
     }
 }
 
@@ -172,7 +207,12 @@ fn subjects() -> String {
 | rule | a `Rule` or `PolicyRule` target: the first with a `policyId` or an id `rul…`, else the first |
 | policy | `policyId` of that rule, else the `PolicyEntity` target |
 | device | `device`, completed from a `UDDevice` target that is not another device |
-| change | on change kinds, the first target that is no person; of a person, the id without the name |
+| zone | `client.zone` |
+| risk | `securityContext.risk.level`, else `debugData.risk`, else `debugData.logOnlySecurityData` |
+| session | `authenticationContext.externalSessionId` |
+| change | on change kinds: a rule's change its rule, a membership's its group, else the first target that is no person; of a person, the id without the name |
+| whom a change is about | of a membership, the id of the first `User` target |
+| what holds after it | of policies and device assurance, `changeDetails.to` of that target, an object or list of at most 16 KiB |
 | time | `published`; where that is absent or no time, `time` of an EventBridge envelope or `eventTime` of an event hook |
 | id | org, `uuid`, `published` and `eventType`; without `uuid`, the record's text |
 
@@ -205,6 +245,26 @@ fn seen(page: &mut Page) {
     page.head(&["reject", "events"]);
     for (reject, count) in &seen.rejected {
         page.row(&[code(reject), count.to_string()]);
+    }
+}
+
+fn evidence(page: &mut Page) {
+    page.text(
+        "## Evidence
+
+`explain` says what each reading rests on: one of these places, and the table's word that stood there. It never repeats
+a text of the event.
+",
+    );
+    let places: Vec<String> = Source::ALL.iter().map(code).collect();
+    page.text(&format!("{}\n", places.join(", ")));
+}
+
+fn listed<T: Display>(page: &mut Page, title: &str, column: &str, words: &Words<Listed<T>>) {
+    page.text(&format!("### {title}\n"));
+    page.head(&[column, "reading", "rests on"]);
+    for (word, row) in &words.0 {
+        page.row(&[code(word), code(&row.is), row.rests.to_string()]);
     }
 }
 

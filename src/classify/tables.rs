@@ -10,7 +10,8 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::RulesError;
-use crate::event::{Credential, Kind, Outcome, Platform, Reason};
+use super::evidence::{Ground, Source};
+use crate::event::{Credential, Kind, Outcome, Part, Platform, Reason, vocabulary};
 use crate::yaml;
 
 /// The tables inside the binary: file name and text.
@@ -29,7 +30,7 @@ pub struct Tables {
     by_name: HashMap<SmolStr, TypeRow>,
     /// Longest first.
     pub(super) prefixes: Vec<(SmolStr, TypeRow)>,
-    pub(super) methods: Words<Credential>,
+    pub(super) methods: Words<Listed<Credential>>,
     pub(super) factors: Vec<FactorRow>,
     pub(super) enrollments: Words<Credential>,
     pub(super) credential_providers: Words<Credential>,
@@ -42,12 +43,32 @@ pub struct Tables {
     pub(super) push_responses: Words<Reason>,
     pub(super) number_responses: Words<Reason>,
     pub(super) sign_on_evaluations: Words<Reason>,
-    pub(super) reasons: Words<Reason>,
+    pub(super) reasons: Words<Listed<Reason>>,
     /// Longest first.
-    pub(super) reason_prefixes: Vec<(SmolStr, Reason)>,
+    pub(super) reason_prefixes: Vec<(SmolStr, Listed<Reason>)>,
     pub(super) device_platforms: Words<Platform>,
     pub(super) agent_systems: Vec<AgentRow>,
     pub(super) agent_texts: Vec<AgentRow>,
+}
+
+vocabulary! {
+    /// What a row rests on.
+    Rests {
+        /// Okta documents the word: its event-type catalog, API, help pages or rule files.
+        Confirmed => "confirmed",
+        /// A public event that looks like a real one shows it; Okta does not document it.
+        Seen => "seen",
+        /// Others say so, or it follows from how Okta writes its kin.
+        Unconfirmed => "unconfirmed",
+    }
+}
+
+/// A word's meaning, and what that rests on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed<T> {
+    pub is: T,
+    pub rests: Rests,
 }
 
 /// What an event type says.
@@ -56,6 +77,10 @@ pub struct Tables {
 pub(super) struct TypeRow {
     /// What the event is about.
     pub kind: Kind,
+    /// What the row rests on.
+    pub rests: Rests,
+    /// `false` where events of the type are no step of a sign-in, though others of their kind are.
+    pub sign_in: Option<bool>,
     /// The credential, where nothing better is in the event.
     pub credential: Option<Credential>,
     /// The outcome, whatever was written.
@@ -67,8 +92,67 @@ pub(super) struct TypeRow {
 }
 
 /// The row of every type that the tables do not list.
-pub(super) const UNLISTED: TypeRow =
-    TypeRow { kind: Kind::Other, credential: None, outcome: None, reason: None, note: None };
+static UNLISTED: TypeRow = TypeRow {
+    kind: Kind::Other,
+    rests: Rests::Unconfirmed,
+    sign_in: None,
+    credential: None,
+    outcome: None,
+    reason: None,
+    note: None,
+};
+
+/// The row of one event's type.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'t> {
+    /// The type, where the row is its own.
+    pub name: Option<&'t SmolStr>,
+    /// Which row it is.
+    pub ground: Ground<'t>,
+    row: &'t TypeRow,
+}
+
+impl std::ops::Deref for Row<'_> {
+    type Target = TypeRow;
+
+    fn deref(&self) -> &TypeRow {
+        self.row
+    }
+}
+
+impl Row<'_> {
+    /// What part the event has in sign-ins.
+    pub(super) fn part(&self) -> Part {
+        match (self.ground.source, self.sign_in) {
+            (Source::Nothing, _) => Part::Unlisted,
+            (_, Some(false)) => Part::Aside,
+            _ => self.kind_part(),
+        }
+    }
+
+    fn kind_part(&self) -> Part {
+        match self.kind {
+            Kind::PolicyEvaluation
+            | Kind::Authentication
+            | Kind::Verification
+            | Kind::Session
+            | Kind::Sso
+            | Kind::AccessDenied
+            | Kind::Delivery => Part::SignIn,
+            Kind::Enrollment
+            | Kind::PolicyChange
+            | Kind::AssuranceChange
+            | Kind::AuthenticatorChange
+            | Kind::IntegrationChange
+            | Kind::MembershipChange
+            | Kind::AdminChange
+            | Kind::Device
+            | Kind::Threat
+            | Kind::RateLimit
+            | Kind::Other => Part::Aside,
+        }
+    }
+}
 
 /// What `debugData.factor` says.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -77,6 +161,7 @@ pub(super) struct FactorRow {
     pub factor: SmolStr,
     pub provider: Option<SmolStr>,
     pub credential: Credential,
+    pub rests: Rests,
 }
 
 /// What a part of a user agent says.
@@ -94,12 +179,53 @@ pub(super) struct Words<T>(pub(super) Vec<(SmolStr, T)>);
 impl<T: Copy> Words<T> {
     /// What a word stands for, in any case.
     pub(super) fn get(&self, word: &str) -> Option<T> {
-        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, value)| *value)
+        self.find(word).map(|(_, value)| *value)
+    }
+
+    fn find(&self, word: &str) -> Option<&(SmolStr, T)> {
+        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(word))
+    }
+}
+
+/// A row's reading, with or without what it rests on.
+pub(super) trait Reads {
+    /// What is read.
+    type As: Copy;
+
+    /// The reading.
+    fn reading(&self) -> Self::As;
+}
+
+impl<T: Copy> Reads for Listed<T> {
+    type As = T;
+
+    fn reading(&self) -> T {
+        self.is
+    }
+}
+
+macro_rules! plain {
+    ($($type:ty),+) => {
+        $(impl Reads for $type {
+            type As = Self;
+
+            fn reading(&self) -> Self {
+                *self
+            }
+        })+
+    };
+}
+plain!(Credential, Outcome, Reason, Platform);
+
+impl<T: Reads + Copy> Words<T> {
+    /// What a word that stands at `source` is read as, in any case.
+    pub(super) fn at(&self, source: Source, word: &str) -> Option<(T::As, Ground<'_>)> {
+        self.find(word).map(|(known, row)| (row.reading(), Ground::word(source, known)))
     }
 
     /// What a text stands for, letter by letter.
-    pub(super) fn exact(&self, text: &str) -> Option<T> {
-        self.0.iter().find(|(known, _)| known == text).map(|(_, value)| *value)
+    pub(super) fn exact(&self, text: &str) -> Option<(&str, T::As)> {
+        self.0.iter().find(|(known, _)| known == text).map(|(known, row)| (known.as_str(), row.reading()))
     }
 }
 
@@ -111,7 +237,7 @@ type Map<T> = BTreeMap<SmolStr, T>;
 struct Sections {
     event_types: Option<Map<TypeRow>>,
     event_prefixes: Option<Map<TypeRow>>,
-    methods: Option<Map<Credential>>,
+    methods: Option<Map<Listed<Credential>>>,
     factors: Option<Vec<FactorRow>>,
     enrollments: Option<Map<Credential>>,
     credential_providers: Option<Map<Credential>>,
@@ -124,8 +250,8 @@ struct Sections {
     push_responses: Option<Map<Reason>>,
     number_responses: Option<Map<Reason>>,
     sign_on_evaluations: Option<Map<Reason>>,
-    reasons: Option<Map<Reason>>,
-    reason_prefixes: Option<Map<Reason>>,
+    reasons: Option<Map<Listed<Reason>>>,
+    reason_prefixes: Option<Map<Listed<Reason>>>,
     device_platforms: Option<Map<Platform>>,
     agent_systems: Option<Vec<AgentRow>>,
     agent_texts: Option<Vec<AgentRow>>,
@@ -233,15 +359,17 @@ impl Tables {
 
     /// Whether an event type is listed, by name or by prefix.
     pub fn lists(&self, event_type: &str) -> bool {
-        self.row(event_type).is_some()
+        self.row(event_type).ground.source != Source::Nothing
     }
 
-    /// The row of an event type: by name, else the longest prefix.
-    pub(super) fn row(&self, event_type: &str) -> Option<(Option<&SmolStr>, &TypeRow)> {
+    /// The row of an event type: by name, else the longest prefix, else that of no type.
+    pub(super) fn row(&self, event_type: &str) -> Row<'_> {
         if let Some((name, row)) = self.by_name.get_key_value(event_type) {
-            return Some((Some(name), row));
+            return Row { name: Some(name), ground: Ground::word(Source::EventType, name), row };
         }
-        let by_prefix = self.prefixes.iter().find(|(prefix, _)| event_type.starts_with(prefix.as_str()));
-        by_prefix.map(|(_, row)| (None, row))
+        match self.prefixes.iter().find(|(prefix, _)| event_type.starts_with(prefix.as_str())) {
+            Some((prefix, row)) => Row { name: None, ground: Ground::word(Source::EventPrefix, prefix), row },
+            None => Row { name: None, ground: Ground::NOTHING, row: &UNLISTED },
+        }
     }
 }

@@ -1,46 +1,58 @@
 //! `authwatch explain`: what each record of a log means, and why a record is no event.
 //!
-//! One line per event and per reject, in the order of the records: NDJSON for scripts, or a sentence for people. It
-//! fetches nothing and keeps nothing. `--redact` takes out what could identify an app, a rule or a flow, so that the
-//! output can be shown to others; people are in no line anyway. `--unknown` lists the event types that the tables do
-//! not list.
+//! One line per event and per reject, in the order of the records: NDJSON for scripts, or a sentence for people and,
+//! below a policy's answer, what was required and what the device said. It fetches nothing and keeps nothing. `--redact`
+//! writes the records themselves in their place, as such that can be shown to others ([`super::redact`]). `--unknown`
+//! lists the event types that the tables do not list. `--url` waits for a decision of a running daemon.
 
-use std::collections::BTreeMap;
+mod flows;
+mod line;
+mod text;
+mod unknown;
+mod wait;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_64;
 
+pub use line::{Explain, Posture};
+pub use text::text;
+pub use wait::{Expectation, WaitArgs};
+
+use self::flows::{Flows, LOOK_AHEAD};
+use self::unknown::Unknown;
+use super::redact::Redactor;
 use super::{Exit, Failure, Outcome};
-use crate::app::parts;
-use crate::classify::Reader;
+use crate::app::{parts, policies};
+use crate::classify::{Network, Reader};
 use crate::config::{Config, Environment};
-use crate::event::{
-    self, AuthEvent, Credential, Kind, Platform, PostureCheck, PostureSource, Reason, Reject, Timestamp,
-};
-
+use crate::event::{self, AuthEvent};
+use crate::input::{Policies, Releases};
 use crate::source::file::{Body, Records};
-
-/// Event types kept by `--unknown`; more are counted together.
-const UNKNOWN_TYPES: usize = 10_000;
 
 /// Arguments of `explain`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct ExplainArgs {
     /// Files of records (NDJSON or JSON arrays); `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "url", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The org's label and the rules from this configuration instead of the defaults.
+    /// A running daemon instead of files.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    /// The org's label, rules, policies and proxies from this configuration instead of the defaults.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
-    /// Take out ids and names of apps, rules and flows.
-    #[arg(long)]
+    /// Write the records themselves, one JSON a line, so that they can be shown to others: same shapes and relations,
+    /// stand-ins for every id, name and address, nothing that is not known to tell of nobody. What `explain` says of
+    /// them stays the same. Records that are no JSON are left out and counted on stderr; stand-ins differ from run to
+    /// run.
+    #[arg(long, conflicts_with = "unknown")]
     pub redact: bool,
     /// Only list the event types that the tables do not list, with their counts.
     #[arg(long)]
@@ -52,151 +64,14 @@ pub struct ExplainArgs {
 pub struct Mode {
     /// NDJSON in place of text.
     pub json: bool,
-    /// Without ids and names.
-    pub redact: bool,
     /// Unlisted event types in place of records.
     pub unknown: bool,
 }
 
 impl From<&ExplainArgs> for Mode {
     fn from(args: &ExplainArgs) -> Self {
-        Self { json: args.json, redact: args.redact, unknown: args.unknown }
+        Self { json: args.json, unknown: args.unknown }
     }
-}
-
-/// One line of `explain --json`. Of a reject only `org` and `reject` say something.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Explain {
-    /// As written.
-    pub uuid: Option<String>,
-    /// The org's label.
-    pub org: String,
-    /// When it happened; null where the record does not say.
-    pub published: Option<Timestamp>,
-    /// Okta's `eventType`.
-    pub event_type: Option<String>,
-    /// What it is about.
-    pub kind: Option<Kind>,
-    /// With what the person signed in.
-    pub credential: Option<Credential>,
-    /// Whether that was phishing-resistant.
-    pub phishing_resistant: Option<bool>,
-    /// Our reading.
-    pub outcome: Option<event::Outcome>,
-    /// Okta's word.
-    pub okta_outcome: Option<String>,
-    /// Why not.
-    pub reason: Option<Reason>,
-    /// What the device's state has to do with it.
-    pub posture: Posture,
-    /// The device's platform.
-    pub platform: Option<Platform>,
-    /// The app's id, else its name.
-    pub app: Option<String>,
-    /// The rule's id, else its name.
-    pub rule: Option<String>,
-    /// The flow.
-    pub attempt: Option<String>,
-    /// Why the record is no event.
-    pub reject: Option<Reject>,
-}
-
-/// The posture part of a line.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Posture {
-    /// What it rests on; `none` where no policy was evaluated.
-    pub source: PostureSource,
-    /// The policy evaluated.
-    pub policy: Option<String>,
-    /// Checks that fail.
-    pub fail: Vec<PostureCheck>,
-    /// Checks that cannot be told.
-    pub unknown: Vec<PostureCheck>,
-    /// Every check with its numbers.
-    pub checks: Vec<Check>,
-}
-
-/// One posture check.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Check {
-    /// Which.
-    pub check: PostureCheck,
-    /// What of it, for example `minimum`.
-    pub detail: String,
-    /// What the policy asks for.
-    pub required: String,
-    /// What the device said.
-    pub actual: Option<String>,
-    /// `pass`, `fail` or `unknown`.
-    pub result: String,
-}
-
-impl Posture {
-    const NONE: Self =
-        Self { source: PostureSource::None, policy: None, fail: Vec::new(), unknown: Vec::new(), checks: Vec::new() };
-}
-
-impl Explain {
-    fn event(event: AuthEvent) -> Self {
-        let written = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Self {
-            uuid: written(&event.uuid),
-            org: event.org.as_str().to_owned(),
-            published: event.published,
-            event_type: Some(event.event_type.to_string()),
-            kind: Some(event.kind),
-            credential: Some(event.credential),
-            phishing_resistant: event.phishing_resistant,
-            outcome: Some(event.outcome),
-            okta_outcome: written(&event.okta_outcome),
-            reason: Some(event.reason),
-            posture: Posture::NONE,
-            platform: Some(event.platform),
-            app: event.app.and_then(|app| written(&app.id).or_else(|| written(&app.name))),
-            rule: event.rule.and_then(|rule| written(&rule.id).or_else(|| written(&rule.name))),
-            attempt: event.flow.map(|flow| flow.as_str().to_owned()),
-            reject: None,
-        }
-    }
-
-    fn reject(org: &str, reject: Reject) -> Self {
-        Self {
-            uuid: None,
-            org: org.to_owned(),
-            published: None,
-            event_type: None,
-            kind: None,
-            credential: None,
-            phishing_resistant: None,
-            outcome: None,
-            okta_outcome: None,
-            reason: None,
-            posture: Posture::NONE,
-            platform: None,
-            app: None,
-            rule: None,
-            attempt: None,
-            reject: Some(reject),
-        }
-    }
-
-    /// Takes out what identifies: ids become a hash that still tells them apart, names are dropped.
-    fn redact(&mut self) {
-        for (label, slot) in [("app", &mut self.app), ("rule", &mut self.rule), ("attempt", &mut self.attempt)] {
-            if let Some(text) = slot.take() {
-                *slot = Some(redacted(label, &text));
-            }
-        }
-    }
-}
-
-/// A hash of a random id cannot be turned back; one of a name could be guessed, so a name leaves only its place.
-fn redacted(label: &str, text: &str) -> String {
-    const ID_LENGTHS: std::ops::RangeInclusive<usize> = 18..=64;
-    let is_id = ID_LENGTHS.contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_@".contains(&byte))
-        && text.bytes().any(|byte| byte.is_ascii_digit());
-    if is_id { format!("{label}-{:016x}", xxh3_64(text.as_bytes())) } else { label.to_owned() }
 }
 
 /// What one record means: a line for each event in it, and for each reject.
@@ -204,55 +79,32 @@ pub fn lines(reader: &Reader, record: &[u8]) -> Vec<Explain> {
     let mut lines = Vec::new();
     reader.read_record(record, &mut |read| {
         lines.push(match read {
-            Ok(event) => Explain::event(event),
+            Ok(event) => Explain::event(&event),
             Err(reject) => Explain::reject(reader.org.as_str(), reject),
         });
     });
     lines
 }
 
-/// A line for people.
-pub fn text(line: &Explain) -> String {
-    if let Some(reject) = line.reject {
-        return format!("rejected: {reject}");
-    }
-    let word = |text: Option<&str>| text.unwrap_or("-").to_owned();
-    let mut out = format!(
-        "{}  {}  {} {}",
-        line.published.map_or_else(|| "-".to_owned(), |time| time.to_string()),
-        word(line.event_type.as_deref()),
-        word(line.kind.map(Kind::as_str)),
-        word(line.outcome.map(event::Outcome::as_str)),
-    );
-    if line.okta_outcome.as_deref().is_some_and(|okta| !same_word(okta, line.outcome)) {
-        out.push_str(&format!(" (Okta wrote {})", word(line.okta_outcome.as_deref())));
-    }
-    let resistant = match line.phishing_resistant {
-        Some(true) => Some("phishing-resistant".to_owned()),
-        Some(false) => Some("phishable".to_owned()),
-        None => None,
-    };
-    let parts = [
-        line.reason.filter(|reason| *reason != Reason::None).map(|reason| format!("because of {reason}")),
-        line.credential.filter(|one| *one != Credential::None).map(|credential| format!("with {credential}")),
-        resistant,
-        line.platform.filter(|one| *one != Platform::Unknown).map(|platform| format!("on {platform}")),
-        line.app.as_ref().map(|app| format!("app {app}")),
-        line.rule.as_ref().map(|rule| format!("rule {rule}")),
-        line.attempt.as_ref().map(|flow| format!("attempt {flow}")),
-    ];
-    for part in parts.into_iter().flatten() {
-        out.push_str(", ");
-        out.push_str(&part);
-    }
-    out
+/// What a configuration says beside the rules: what answers are read with.
+#[derive(Clone, Debug, Default)]
+pub struct Ground {
+    /// The policies in force when the records begin.
+    pub policies: Option<Arc<Policies>>,
+    /// The vendors' releases.
+    pub releases: Releases,
+    /// Networks whose hops are not the client's.
+    pub proxies: Vec<Network>,
 }
 
-fn same_word(okta: &str, outcome: Option<event::Outcome>) -> bool {
-    outcome.is_some_and(|outcome| {
-        okta.eq_ignore_ascii_case(outcome.as_str())
-            || (outcome == event::Outcome::RateLimited && okta.eq_ignore_ascii_case("RATE_LIMIT"))
-    })
+impl Ground {
+    fn of(config: &Config) -> Result<Self, Failure> {
+        let sources = [(config.org.clone(), BTreeSet::new())].into();
+        let mut core = config.core(&sources);
+        let policies = policies::read(config, &mut core).map_err(Failure::invalid)?.remove(&config.org);
+        let releases = core.orgs.remove(&config.org).map(|org| org.releases).unwrap_or_default();
+        Ok(Self { policies, releases, proxies: config.proxies.clone() })
+    }
 }
 
 /// Writes what every record means.
@@ -261,32 +113,109 @@ fn same_word(okta: &str, outcome: Option<event::Outcome>) -> bool {
 /// The records cannot be read, or the output cannot be written.
 pub fn write(
     reader: &Reader,
+    ground: Ground,
+    records: &mut dyn FnMut() -> anyhow::Result<Option<Vec<u8>>>,
+    mode: Mode,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if mode.unknown {
+        return write_unknown(reader, records, mode, out);
+    }
+    let mut flows = Flows::new(ground.policies, ground.releases);
+    let mut waiting: VecDeque<Read> = VecDeque::new();
+    while let Some(record) = records()? {
+        reader.explain_record(&record, &ground.proxies, &mut |read| {
+            let read = read.map(|explained| {
+                flows.note(&explained.event);
+                let notes =
+                    if mode.json { String::new() } else { text::evidence(&explained.evidence, explained.address) };
+                (explained.event, notes)
+            });
+            waiting.push_back(read);
+        });
+        // Only what may still be explained by a neighbour holds up what comes after it.
+        while waiting.len() > LOOK_AHEAD || waiting.front().is_some_and(|read| !is_open(read)) {
+            let Some(read) = waiting.pop_front() else { break };
+            write_one(reader, &flows, &read, mode, out)?;
+        }
+    }
+    for read in &waiting {
+        write_one(reader, &flows, read, mode, out)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// One record as read: the event, and what its readings rest on, for people.
+type Read = Result<(AuthEvent, String), event::Reject>;
+
+fn is_open(read: &Read) -> bool {
+    read.as_ref().is_ok_and(|(event, _)| Flows::is_answer(event))
+}
+
+fn write_one(reader: &Reader, flows: &Flows, read: &Read, mode: Mode, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (event, notes) = match read {
+        Ok((event, notes)) => (event, notes),
+        Err(reject) => return write_line(&Explain::reject(reader.org.as_str(), *reject), mode, out),
+    };
+    let mut line = Explain::event(event);
+    let evaluation = flows.evaluate(event);
+    if let Some(evaluation) = &evaluation {
+        line.evaluated(evaluation);
+    }
+    write_line(&line, mode, out)?;
+    if mode.json {
+        return Ok(());
+    }
+    out.write_all(notes.as_bytes())?;
+    if let Some(evaluation) = evaluation {
+        let rule = event.rule.as_ref().map(|rule| rule.name.as_str());
+        out.write_all(text::posture(&evaluation, rule).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write_line(line: &Explain, mode: Mode, out: &mut dyn Write) -> anyhow::Result<()> {
+    if mode.json {
+        serde_json::to_writer(&mut *out, line)?;
+        return Ok(out.write_all(b"\n")?);
+    }
+    Ok(writeln!(out, "{}", text(line))?)
+}
+
+fn write_unknown(
+    reader: &Reader,
     records: &mut dyn FnMut() -> anyhow::Result<Option<Vec<u8>>>,
     mode: Mode,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let mut unknown = Unknown::default();
     while let Some(record) = records()? {
-        for mut line in lines(reader, &record) {
-            if mode.unknown {
-                unknown.count(reader, &line);
-                continue;
-            }
-            if mode.redact {
-                line.redact();
-            }
-            if mode.json {
-                serde_json::to_writer(&mut *out, &line)?;
-                out.write_all(b"\n")?;
-            } else {
-                writeln!(out, "{}", text(&line))?;
-            }
-        }
+        lines(reader, &record).iter().for_each(|line| unknown.count(reader, line));
     }
-    if mode.unknown {
-        unknown.write(mode, out)?;
-    }
+    unknown.write(mode, out)?;
     Ok(out.flush()?)
+}
+
+/// Writes every record redacted, one a line. Returns how many were left out because they are no JSON.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_redacted(
+    redactor: &mut Redactor,
+    records: &mut dyn FnMut() -> anyhow::Result<Option<Vec<u8>>>,
+    out: &mut dyn Write,
+) -> anyhow::Result<u64> {
+    let mut dropped = 0;
+    while let Some(record) = records()? {
+        let Some(redacted) = redactor.record(&record) else {
+            dropped += 1;
+            continue;
+        };
+        serde_json::to_writer(&mut *out, &redacted)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(dropped)
 }
 
 /// Runs the command over the records of its files, in order.
@@ -294,12 +223,16 @@ pub fn write(
 /// # Errors
 /// As [`write()`], and where the configuration or a file is invalid.
 pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
+    if let (Some(url), Some(expect)) = (&args.wait.url, &args.wait.expect) {
+        return super::runtime()?.block_on(wait::wait(url, expect, &args.wait));
+    }
     let config = args.config.as_deref().map(|path| Config::load(path, environment));
     let config = config.transpose().map_err(Failure::invalid)?;
     let org = config.as_ref().map_or_else(|| event::Org::new("local"), |config| config.org.clone());
     let rules = config.as_ref().and_then(|config| config.rules.as_deref());
     let tables = parts::tables(rules).map_err(Failure::invalid)?;
-    let reader = Reader::new(org, Arc::new(tables));
+    let ground = config.as_ref().map(Ground::of).transpose()?.unwrap_or_default();
+    let tables = Arc::new(tables);
     let mut files = Records::open(&args.files)?;
     let mut records = || {
         let record = files.next()?;
@@ -310,7 +243,17 @@ pub fn run(args: &ExplainArgs, environment: &Environment) -> Outcome {
         }))
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    match write(&reader, &mut records, Mode::from(args), &mut out) {
+    let written = if args.redact {
+        let dropped = write_redacted(&mut Redactor::new(tables, rand::random()), &mut records, &mut out);
+        dropped.map(|dropped| {
+            if dropped > 0 {
+                eprintln!("left out: {dropped} records that are no JSON, or longer than 1 MiB");
+            }
+        })
+    } else {
+        write(&Reader::new(org, tables), ground, &mut records, Mode::from(args), &mut out)
+    };
+    match written {
         Err(error) if is_closed_pipe(&error) => Ok(Exit::Good),
         written => {
             written?;
@@ -323,58 +266,16 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// The event types that the tables do not list.
-#[derive(Default)]
-struct Unknown {
-    counts: BTreeMap<String, u64>,
-    more: u64,
-}
-
-#[derive(Serialize)]
-struct UnknownLine<'a> {
-    event_type: Option<&'a str>,
-    count: u64,
-}
-
-impl Unknown {
-    fn count(&mut self, reader: &Reader, line: &Explain) {
-        let Some(event_type) = line.event_type.as_deref().filter(|name| !reader.tables.lists(name)) else { return };
-        if let Some(count) = self.counts.get_mut(event_type) {
-            *count += 1;
-        } else if self.counts.len() < UNKNOWN_TYPES {
-            self.counts.insert(event_type.to_owned(), 1);
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn write(&self, mode: Mode, out: &mut dyn Write) -> anyhow::Result<()> {
-        let mut rows: Vec<_> = self.counts.iter().map(|(name, count)| (Some(name.as_str()), *count)).collect();
-        rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        if self.more > 0 {
-            rows.push((None, self.more));
-        }
-        for (event_type, count) in rows {
-            if mode.json {
-                serde_json::to_writer(&mut *out, &UnknownLine { event_type, count })?;
-                out.write_all(b"\n")?;
-            } else {
-                writeln!(out, "{count:>8}  {}", event_type.unwrap_or("(further types)"))?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use clap::Parser;
 
+    use super::unknown::UNKNOWN_TYPES;
     use super::*;
     use crate::classify::Tables;
-    use crate::event::Org;
+    use crate::event::{Org, Reject};
 
     const DENY: &str = r#"{"uuid":"u1","published":"2026-03-02T09:00:00Z","eventType":"policy.evaluate_sign_on",
         "outcome":{"result":"DENY"},"device":{"os_platform":"OSX"},
@@ -390,7 +291,7 @@ mod tests {
         let mut records = records.iter();
         let mut out = Vec::new();
         let mut next = || Ok(records.next().map(|record| record.as_bytes().to_vec()));
-        write(&reader(), &mut next, mode, &mut out).expect("written");
+        write(&reader(), Ground::default(), &mut next, mode, &mut out).expect("written");
         String::from_utf8(out).expect("text")
     }
 
@@ -403,7 +304,7 @@ mod tests {
                 r#"{"uuid":"u1","org":"acme","published":"2026-03-02T09:00:00.000Z","event_type":"policy.evaluate_sign_on","#,
                 r#""kind":"policy_evaluation","credential":"fastpass","phishing_resistant":true,"outcome":"deny","#,
                 r#""okta_outcome":"DENY","reason":"policy_denied","#,
-                r#""posture":{"source":"none","policy":null,"fail":[],"unknown":[],"checks":[]},"platform":"macos","#,
+                r#""posture":{"source":"signals","policy":null,"fail":[],"unknown":[],"checks":[]},"platform":"macos","#,
                 r#""app":"0oa1qw2er3ty4ui5op6a","rule":"Catch-all Rule","attempt":"req1qw2er3ty4ui5op6as7df","reject":null}"#,
                 "\n"
             )
@@ -443,27 +344,94 @@ mod tests {
             "{}",
             r#"{"published":"2026-03-02T09:00:00Z","eventType":"application.policy.sign_on.deny_access","outcome":{"result":"SUCCESS"}}"#,
         ];
+        let text = written(&records, Mode::default());
+        let sentences: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
         assert_eq!(
-            written(&records, Mode::default()),
-            "2026-03-02T09:00:00.000Z  policy.evaluate_sign_on  policy_evaluation deny, because of policy_denied, with \
-             fastpass, phishing-resistant, on macos, app 0oa1qw2er3ty4ui5op6a, rule Catch-all Rule, attempt \
-             req1qw2er3ty4ui5op6as7df\n\
-             rejected: no_event_type\n\
-             2026-03-02T09:00:00.000Z  application.policy.sign_on.deny_access  access_denied deny (Okta wrote SUCCESS), \
-             because of policy_denied\n"
+            sentences,
+            [
+                "2026-03-02T09:00:00.000Z  policy.evaluate_sign_on  policy_evaluation deny, because of policy_denied, with \
+                 fastpass, phishing-resistant, on macos, app 0oa1qw2er3ty4ui5op6a, rule Catch-all Rule, attempt \
+                 req1qw2er3ty4ui5op6as7df",
+                "rejected: no_event_type",
+                "2026-03-02T09:00:00.000Z  application.policy.sign_on.deny_access  access_denied deny (Okta wrote SUCCESS), \
+                 because of policy_denied",
+            ]
+        );
+        assert!(text.contains("credential: debugData.factor = SIGNED_NONCE"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_is_explained_check_by_check_with_the_device_of_a_later_neighbour() {
+        let document = br#"{"policies":[{"id":"rst1qw2er3ty4ui5op6a","type":"ACCESS_POLICY","status":"ACTIVE","name":"Payroll sign-in"}],
+            "rules":{"rst1qw2er3ty4ui5op6a":[
+              {"id":"rul1qw2er3ty4ui5op6a","name":"Healthy desktop","priority":1,"status":"ACTIVE","system":false,
+               "conditions":{"device":{"registered":true,"assurance":{"include":["dae1qw2er3ty4ui5op6a"]}}},
+               "actions":{"appSignOn":{"access":"ALLOW"}}},
+              {"id":"rul9qw2er3ty4ui5op6a","name":"Catch-all Rule","priority":99,"status":"ACTIVE","system":true,
+               "actions":{"appSignOn":{"access":"DENY"}}}]},
+            "device_assurances":[{"id":"dae1qw2er3ty4ui5op6a","name":"Mac","platform":"MACOS",
+               "osVersion":{"minimum":"14.6.0"},"diskEncryptionType":{"include":["ALL_INTERNAL_VOLUMES"]}}]}"#;
+        let policies = Some(Arc::new(crate::policy::parse::parse(document).expect("policies")));
+        let event = |kind: &str, rest: &str| {
+            format!(
+                r#"{{"published":"2026-03-02T09:00:00Z","eventType":"{kind}","actor":{{"type":"User","id":"00u1qw2er3ty4ui5op6a"}},
+                "debugContext":{{"debugData":{{"authnRequestId":"flow1"}}}},{rest}}}"#
+            )
+        };
+        let deny = event(
+            "policy.evaluate_sign_on",
+            r#""outcome":{"result":"DENY"},"target":[{"id":"rul9qw2er3ty4ui5op6a","type":"Rule","displayName":"Catch-all Rule",
+               "detailEntry":{"policyId":"rst1qw2er3ty4ui5op6a"}}]"#,
+        );
+        let neighbour = event(
+            "user.authentication.auth_via_mfa",
+            r#""outcome":{"result":"SUCCESS"},"device":{"id":"guo1qw2er3ty4ui5op6a","os_platform":"OSX","os_version":"14.5.0",
+               "registered":true,"disk_encryption_type":"ALL_INTERNAL_VOLUMES"}"#,
+        );
+        let ground = Ground { policies, ..Ground::default() };
+        let both = |mode: Mode| {
+            let records = [deny.clone(), neighbour.clone()];
+            let mut records = records.iter();
+            let mut out = Vec::new();
+            let mut next = || Ok(records.next().map(|record| record.as_bytes().to_vec()));
+            write(&reader(), ground.clone(), &mut next, mode, &mut out).expect("written");
+            String::from_utf8(out).expect("text")
+        };
+        let json = both(Mode { json: true, ..Mode::default() });
+        let first = json.lines().next().expect("a line");
+        for part in [
+            r#""reason":"device_posture""#,
+            r#""source":"derived","policy":"Payroll sign-in","fail":["os_version"],"unknown":[]"#,
+            r#"{"check":"os_version","detail":"minimum","required":"14.6.0","actual":"14.5.0","result":"fail"}"#,
+        ] {
+            assert!(first.contains(part), "{part} in {first}");
+        }
+        let text = both(Mode::default());
+        assert!(
+            text.contains("matched rule: Catch-all Rule; the rule that would have granted: Healthy desktop"),
+            "{text}"
+        );
+        assert!(
+            text.contains("    os_version (minimum)       14.6.0                14.5.0                no\n"),
+            "{text}"
         );
     }
 
     #[test]
-    fn redaction_hashes_ids_and_drops_names() {
-        let mode = Mode { json: true, redact: true, ..Mode::default() };
-        let first = written(&[DENY], mode);
-        for secret in ["0oa1qw2er3ty4ui5op6a", "req1qw2er3ty4ui5op6as7df", "Catch-all", "Payroll"] {
-            assert!(!first.contains(secret), "{first}");
+    fn redaction_writes_records_and_counts_what_is_none() {
+        let mut redactor = Redactor::new(Arc::new(Tables::embedded()), [7; 32]);
+        let mut records = [DENY, "{", "[]"].into_iter();
+        let mut out = Vec::new();
+        let mut next = || Ok(records.next().map(|record| record.as_bytes().to_vec()));
+        assert_eq!(write_redacted(&mut redactor, &mut next, &mut out).expect("written"), 1);
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        let first = text.lines().next().unwrap_or_default();
+        let (before, after) = (lines(&reader(), DENY.as_bytes()), lines(&reader(), first.as_bytes()));
+        assert_eq!((after[0].reason, after[0].credential), (before[0].reason, before[0].credential));
+        for secret in ["0oa1qw2er3ty4ui5op6a", "req1qw2er3ty4ui5op6as7df", "Payroll"] {
+            assert!(!text.contains(secret), "{text}");
         }
-        assert!(first.contains(r#""app":"app-"#) && first.contains(r#""rule":"rule","attempt":"attempt-"#), "{first}");
-        assert_eq!(first, written(&[DENY], mode), "the same id has the same hash");
-        assert_ne!(first, written(&[&DENY.replace("0oa1", "0oa2")], mode), "another id has another");
     }
 
     #[test]
@@ -497,7 +465,8 @@ mod tests {
         let found = lines(&reader(), record.as_bytes());
         assert_eq!(found.iter().map(|line| line.reject).collect::<Vec<_>>(), [None, Some(Reject::NoEventType)]);
         let mut out = Vec::new();
-        let failed = write(&reader(), &mut || anyhow::bail!("the disk is gone"), Mode::default(), &mut out);
+        let failed =
+            write(&reader(), Ground::default(), &mut || anyhow::bail!("the disk is gone"), Mode::default(), &mut out);
         assert_eq!(failed.expect_err("an error").to_string(), "the disk is gone");
     }
 
@@ -510,7 +479,9 @@ mod tests {
         }
         let cli = Cli::try_parse_from(["explain", "-", "a.ndjson", "--json", "--redact"]).expect("arguments");
         assert_eq!(cli.args.files, [PathBuf::from("-"), PathBuf::from("a.ndjson")]);
-        assert_eq!(Mode::from(&cli.args), Mode { json: true, redact: true, unknown: false });
+        assert_eq!(Mode::from(&cli.args), Mode { json: true, unknown: false });
+        assert!(cli.args.redact);
         assert!(Cli::try_parse_from(["explain", "--json"]).is_err(), "a file is required");
+        assert!(Cli::try_parse_from(["explain", "-", "--redact", "--unknown"]).is_err(), "one or the other");
     }
 }

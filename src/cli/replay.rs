@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use super::{Exit, Failure, Outcome, Output};
 use crate::action::WouldHaveTold;
+use crate::adoption::{Numbers, Stages};
 use crate::app::parts;
+use crate::app::policies::{self, FilePolicies};
 use crate::app::report::{Report, Reported, Steps};
 use crate::classify::Reader;
 use crate::clock;
@@ -31,7 +33,7 @@ pub struct Args {
     /// Recorded events: NDJSON or one JSON array, plain, gzip or zstd; or one journal. `-` is stdin.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Judge, cohorts and rules from this configuration instead of the defaults.
+    /// Judge, cohorts, rules and policies (from a file) from this configuration instead of the defaults.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print one JSON document.
@@ -58,7 +60,7 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let mut steps = Steps::default();
     let (watch, missing) = match args.files.as_slice() {
         [file] if JournalFile::is(file) => (replay_journal(file, &mut steps)?, Vec::new()),
-        files => (replay_events(files, config.as_ref(), &mut steps)?, missing_inputs()),
+        files => replay_events(files, config.as_ref(), &mut steps)?,
     };
     let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut report = Report::of(&watch, wall_ms, missing);
@@ -88,8 +90,11 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     Ok(if differences.is_empty() { Exit::Good } else { Exit::Negative })
 }
 
-fn missing_inputs() -> Vec<String> {
-    ["progress", "policy_snapshot", "cohort_membership", "change_marker", "silence"].map(str::to_owned).into()
+/// The inputs of a daemon that a file of events does not bring; policies can come from the configuration.
+fn missing_inputs(policies: &FilePolicies) -> Vec<String> {
+    let all = ["progress", "policy_snapshot", "cohort_membership", "change_marker", "silence"];
+    let missing = all.into_iter().filter(|input| policies.is_empty() || *input != "policy_snapshot");
+    missing.map(str::to_owned).collect()
 }
 
 fn replay_journal(path: &Path, steps: &mut Steps) -> Result<Watch, Failure> {
@@ -111,6 +116,7 @@ struct Ground {
     source: SourceName,
     reader: Reader,
     core: CoreConfig,
+    policies: FilePolicies,
 }
 
 impl Ground {
@@ -120,7 +126,7 @@ impl Ground {
         let sources = [(org.clone(), [source.clone()].into())].into();
         let rules = config.and_then(|config| config.rules.as_deref());
         let tables = Arc::new(parts::tables(rules).map_err(Failure::invalid)?);
-        let core = match config {
+        let mut core = match config {
             Some(config) => config.core(&sources),
             None => {
                 let sources = [source.clone()].into();
@@ -128,14 +134,21 @@ impl Ground {
                 CoreConfig { orgs, ..CoreConfig::default() }
             }
         };
-        Ok(Self { source, reader: Reader::new(org, tables), core })
+        let policies = config.map(|config| policies::read(config, &mut core)).transpose().map_err(Failure::invalid)?;
+        Ok(Self { source, reader: Reader::new(org, tables), core, policies: policies.unwrap_or_default() })
     }
 }
 
-fn replay_events(files: &[PathBuf], config: Option<&Config>, steps: &mut Steps) -> Result<Watch, Failure> {
-    let Ground { source, reader, core } = Ground::new(config)?;
+fn replay_events(
+    files: &[PathBuf],
+    config: Option<&Config>,
+    steps: &mut Steps,
+) -> Result<(Watch, Vec<String>), Failure> {
+    let Ground { source, reader, core, policies } = Ground::new(config)?;
     let mut watch = Watch::new();
-    watch.handle(&Input::Configure(Box::new(core)));
+    for input in policies::inputs(&CoreConfig::default(), &core, &policies) {
+        watch.handle(&input);
+    }
     let mut records = Records::open(files)?.with_progress();
     let now = clock::now();
     while let Some(record) = records.next()? {
@@ -155,7 +168,7 @@ fn replay_events(files: &[PathBuf], config: Option<&Config>, steps: &mut Steps) 
     watch.handle(&Input::Progress { source, now: None, caught_up: true });
     steps.drain(&mut watch);
     watch.finish();
-    Ok(watch)
+    Ok((watch, missing_inputs(&policies)))
 }
 
 fn read_json(path: &Path) -> anyhow::Result<Value> {
@@ -211,7 +224,28 @@ fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::R
             output.line(format_args!("  would have told {sink}: {}", steps.join(", ")))?;
         }
     }
+    for (org, funnel) in report.adoption.iter().filter(|(_, funnel)| funnel.all.numbers.seen > 0) {
+        output.line(format_args!("adoption of {org}, people seen in 90 days:"))?;
+        stages("all", &funnel.all, funnel.window_days, output)?;
+        for (cohort, of_cohort) in &funnel.cohorts {
+            stages(cohort, of_cohort, funnel.window_days, output)?;
+        }
+    }
     output.line(format_args!("digest {}", report.digest))
+}
+
+/// One line of the adoption funnel, and one for what people fall back to.
+fn stages(name: &str, stages: &Stages, days: u8, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
+    let Numbers { seen, fastpass, resistant_last, resistant_only } = stages.numbers;
+    output.line(format_args!(
+        "  {name}: {seen}, {fastpass} with FastPass, {resistant_last} phishing-resistant at the last sign-in, \
+         {resistant_only} at every one in {days} days"
+    ))?;
+    if stages.fallback_people == 0 {
+        return Ok(());
+    }
+    let to: Vec<_> = stages.fallback.iter().map(|(credential, n)| format!("{credential} {n}")).collect();
+    output.line(format_args!("  {name}: {} fall back ({})", stages.fallback_people, to.join(", ")))
 }
 
 #[cfg(test)]

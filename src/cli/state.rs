@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::{ConfigFile, Exit, Failure, Outcome, Output};
 use crate::act;
 use crate::app::parts::Parts;
-use crate::app::{self, Recovered};
+use crate::app::{self, Recovered, policies};
 use crate::config::{Config, Environment};
 use crate::event::{Person, Reject, SourceName, Timestamp};
-use crate::input::{CoreConfig, Input};
+use crate::input::CoreConfig;
 use crate::store::Store;
 
 /// Arguments of `state`.
@@ -244,7 +244,9 @@ fn forget(args: &Forget, environment: &Environment) -> Outcome {
     let mut store = existing(&config)?;
     let mut watch = app::recover(&store)?.watch;
     let named = names(&parts.core, &person);
-    watch.handle(&Input::Configure(Box::new(parts.core)));
+    for input in policies::inputs(&watch.config().clone(), &parts.core, &parts.policies) {
+        watch.handle(&input);
+    }
     watch.forget(&person);
     store.write_snapshot(store.journal_last()?, &watch.snapshot()?)?;
     store.purge_journal()?;

@@ -56,6 +56,9 @@ struct Summary<'a> {
     sinks: Vec<&'a str>,
     cohorts: Vec<CohortSize<'a>>,
     break_glass: usize,
+    break_glass_groups: usize,
+    /// What the files of policies hold.
+    policies: Vec<PoliciesSize<'a>>,
     token: bool,
 }
 
@@ -63,6 +66,15 @@ struct Summary<'a> {
 struct CohortSize<'a> {
     name: &'a str,
     people: usize,
+    groups: usize,
+}
+
+#[derive(Serialize)]
+struct PoliciesSize<'a> {
+    org: &'a str,
+    policies: usize,
+    rules: usize,
+    device_assurances: usize,
 }
 
 /// A configuration with its parts and all warnings.
@@ -88,19 +100,36 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     }
     let mut output = Output::stdout();
     output.line(format_args!("{path}: valid"))?;
-    let Summary { org, state_dir, listen, rules, sources, sinks, cohorts, break_glass, token } = summary(&checked);
-    output.line(format_args!("org          {org}"))?;
-    output.line(format_args!("state        {state_dir}"))?;
-    output.line(format_args!("listen       {listen}{}", if token { " (with a token)" } else { "" }))?;
-    output.line(format_args!("rules        {}", rules.as_deref().unwrap_or("inside the binary")))?;
-    output.line(format_args!("sources      {}", list(&sources)))?;
-    output.line(format_args!("sinks        {}", list(&sinks)))?;
-    for CohortSize { name, people } in cohorts {
-        output.line(format_args!("cohort       {name}: {people} people"))?;
-    }
-    output.line(format_args!("break glass  {break_glass} people"))?;
+    show(&summary(&checked), &mut output)?;
     output.finish()?;
     Ok(Exit::Good)
+}
+
+fn show(summary: &Summary<'_>, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
+    output.line(format_args!("org          {}", summary.org))?;
+    output.line(format_args!("state        {}", summary.state_dir))?;
+    let with_token = if summary.token { " (with a token)" } else { "" };
+    output.line(format_args!("listen       {}{with_token}", summary.listen))?;
+    output.line(format_args!("rules        {}", summary.rules.as_deref().unwrap_or("inside the binary")))?;
+    output.line(format_args!("sources      {}", list(&summary.sources)))?;
+    output.line(format_args!("sinks        {}", list(&summary.sinks)))?;
+    for PoliciesSize { org, policies, rules, device_assurances } in &summary.policies {
+        output.line(format_args!(
+            "policies     {org}: {policies} policies, {rules} rules, {device_assurances} device assurance policies"
+        ))?;
+    }
+    for CohortSize { name, people, groups } in &summary.cohorts {
+        output.line(format_args!("cohort       {name}: {}", size(*people, *groups)))?;
+    }
+    output.line(format_args!("break glass  {}", size(summary.break_glass, summary.break_glass_groups)))
+}
+
+fn size(people: usize, groups: usize) -> String {
+    match groups {
+        0 => format!("{people} people"),
+        1 => format!("{people} people and those of 1 group"),
+        groups => format!("{people} people and those of {groups} groups"),
+    }
 }
 
 fn check(path: &Path, environment: &Environment) -> Result<Checked, PartsError> {
@@ -151,6 +180,12 @@ fn finding(origin: Option<&Origin>, message: String) -> Finding {
 
 fn summary(Checked { config, parts, .. }: &Checked) -> Summary<'_> {
     let cohorts = config.people.cohorts.iter();
+    let policies = parts.policies.iter().map(|(org, read)| PoliciesSize {
+        org: org.as_str(),
+        policies: read.policies.len(),
+        rules: read.policies.values().map(|policy| policy.rules.len()).sum(),
+        device_assurances: read.assurances.len(),
+    });
     Summary {
         org: config.org.as_str(),
         state_dir: config.state_dir.display().to_string(),
@@ -158,8 +193,12 @@ fn summary(Checked { config, parts, .. }: &Checked) -> Summary<'_> {
         rules: config.rules.as_ref().map(|rules| rules.display().to_string()),
         sources: parts.sources.iter().map(|source| source.name.as_str()).collect(),
         sinks: parts.sinks.iter().map(act::Config::name).collect(),
-        cohorts: cohorts.map(|cohort| CohortSize { name: &cohort.name, people: cohort.users.len() }).collect(),
-        break_glass: config.people.break_glass.len(),
+        cohorts: cohorts
+            .map(|cohort| CohortSize { name: &cohort.name, people: cohort.users.len(), groups: cohort.groups.len() })
+            .collect(),
+        break_glass: config.people.break_glass.users.len(),
+        break_glass_groups: config.people.break_glass.groups.len(),
+        policies: policies.collect(),
         token: config.http.token.is_some(),
     }
 }

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Elements kept of one list; the rest is skipped.
 pub(super) const LIST_ELEMENTS: usize = 256;
@@ -199,6 +200,37 @@ impl<'de: 'a, 'a> Visitor<'de> for JsonVisitor<'_, 'a> {
         let value = serde_json::Value::deserialize(MapAccessDeserializer::new(map))?;
         self.0.0 = Some(Cow::Owned(value.to_string()));
         Ok(())
+    }
+}
+
+/// A value that few events are asked for: kept as the JSON text that it stands in, and read on demand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Raw<'a>(Option<&'a str>);
+
+impl<'a> Raw<'a> {
+    /// The JSON text; of a text that holds JSON, that JSON. `None` where absent, null or a text that is no JSON.
+    pub fn json(self) -> Option<Cow<'a, str>> {
+        let json = self.0?;
+        if !json.starts_with('"') {
+            return Some(Cow::Borrowed(json));
+        }
+        let inner: String = serde_json::from_str(json).ok()?;
+        let is_json = serde_json::from_str::<&RawValue>(&inner).is_ok();
+        is_json.then_some(Cow::Owned(inner))
+    }
+}
+
+impl<'de: 'a, 'a> Fill<'de> for Raw<'a> {
+    fn fill<D: Deserializer<'de>>(&mut self, deserializer: D) -> Result<(), D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        if raw != "null" {
+            self.0 = Some(raw);
+        }
+        Ok(())
+    }
+
+    fn says(&self) -> bool {
+        self.0.is_some()
     }
 }
 

@@ -5,7 +5,7 @@
 //! them. Names, addresses and tokens of people are not read.
 
 use super::lenient::{Fill, object};
-pub use super::lenient::{Flag, Json, List, Presence, Text};
+pub use super::lenient::{Flag, Json, List, Presence, Raw, Text};
 
 object! {
     /// One event of the System Log.
@@ -34,6 +34,8 @@ object! {
         transaction: Transaction<'a> = "transaction",
         /// The request's addresses.
         request: Request<'a> = "request",
+        /// What Okta thinks of the request.
+        security_context: SecurityContext<'a> = "securityContext" | "securitycontext",
     }
 }
 
@@ -62,6 +64,10 @@ object! {
     Client<'a> {
         /// The user agent.
         user_agent: UserAgent<'a> = "userAgent",
+        /// The network zone that Okta matched; mostly the word `null`.
+        zone: Text<'a> = "zone",
+        /// The address that Okta took for the client's; not always one.
+        ip_address: Text<'a> = "ipAddress",
         /// The request's addresses, in event hooks only.
         ip_chain: List<Hop<'a>> = "ipChain",
     }
@@ -122,6 +128,22 @@ object! {
 }
 
 object! {
+    /// `securityContext`; `debugData.logOnlySecurityData` has the same shape.
+    SecurityContext<'a> {
+        /// The request's risk.
+        risk: Assessment<'a> = "risk",
+    }
+}
+
+object! {
+    /// `securityContext.risk`.
+    Assessment<'a> {
+        /// `LOW`, `MEDIUM`, `HIGH`.
+        level: Text<'a> = "level",
+    }
+}
+
+object! {
     /// `authenticationContext`.
     AuthenticationContext<'a> {
         /// `FACTOR_PROVIDER`, `FEDERATION`, ….
@@ -130,6 +152,8 @@ object! {
         credential_provider: Text<'a> = "credentialProvider",
         /// `OTP`, `PASSWORD`, …; nearly always null.
         credential_type: Text<'a> = "credentialType",
+        /// The session; null or `unknown` before there is one.
+        external_session_id: Text<'a> = "externalSessionId",
     }
 }
 
@@ -152,6 +176,12 @@ object! {
         push_response: Text<'a> = "pushOnlyResponseType",
         /// `OV_WITH_CHALLENGE_RESPONSE_VALID`, `…_INVALID`, `…_ERROR`.
         number_response: Text<'a> = "pushWithNumberChallengeResponseType",
+        /// A code like those of `outcome.reason`, on sign-ins.
+        login_result: Text<'a> = "loginResult",
+        /// The request's risk, as `{reasons=Anomalous Location, level=MEDIUM}`; the order is not fixed.
+        risk: Json<'a> = "risk",
+        /// The same as JSON, in a text or not.
+        log_only_security_data: Raw<'a> = "logOnlySecurityData",
         /// `authenticator:method:id` of the first method of the session; it can be hours old.
         first_method: Text<'a> = "authMethodFirstType",
         /// The second.
@@ -184,6 +214,16 @@ object! {
         display_name: Text<'a> = "displayName",
         /// Details by type.
         detail: Detail<'a> = "detailEntry",
+        /// What was before and what is now, on change events.
+        change_details: Raw<'a> = "changeDetails",
+    }
+}
+
+object! {
+    /// `target[].changeDetails`.
+    ChangeDetails<'a> {
+        /// What is now.
+        to: Raw<'a> = "to",
     }
 }
 
@@ -238,6 +278,29 @@ impl<'a> LogEvent<'a> {
     /// The first target of a type, compared without regard to case.
     pub fn first_target(&self, kind: &str) -> Option<&Target<'a>> {
         self.target.iter().find(|target| target.is(kind))
+    }
+}
+
+impl<'a> SecurityContext<'a> {
+    /// Reads it from JSON that was kept aside; empty where that is something else.
+    pub fn read(json: &'a str) -> Self {
+        read(json)
+    }
+}
+
+impl<'a> ChangeDetails<'a> {
+    /// Reads them from JSON that was kept aside; empty where that is something else.
+    pub fn read(json: &'a str) -> Self {
+        read(json)
+    }
+}
+
+/// An object from JSON that was kept aside.
+fn read<'a, T: Fill<'a>>(json: &'a str) -> T {
+    let mut object = T::default();
+    match object.fill(&mut serde_json::Deserializer::from_str(json)) {
+        Ok(()) => object,
+        Err(_) => T::default(),
     }
 }
 

@@ -104,7 +104,7 @@ fn trimmed(json: &[u8], range: Range<usize>) -> Range<usize> {
 
 /// Replaces half surrogate pairs (`\ud83d` alone, what is left where a sender cut an emoji) with `\ufffd`; `None` where
 /// there is none.
-pub(super) fn mend_surrogates(json: &str) -> Option<String> {
+pub(crate) fn mend_surrogates(json: &str) -> Option<String> {
     let bytes = json.as_bytes();
     let mut mended = String::new();
     let mut done = 0;

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Credential, DeviceSignals, EventId, Flow, Kind, Org, Outcome, Person, Platform, Reason, Risk, Timestamp};
+use super::{
+    Credential, DeviceSignals, EventId, Flow, Kind, Org, Outcome, Part, Person, Platform, Reason, Risk, Timestamp,
+};
 
 /// An app as the log names it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -38,9 +40,10 @@ pub struct Change {
     pub target_name: SmolStr,
     /// The policy that a changed rule belongs to.
     pub policy: Option<SmolStr>,
-    /// Whom a membership change is about.
+    /// Whom a membership change is about; `target_…` are then the group or the app.
     pub person: Option<Person>,
-    /// `changeDetails.to` of the first target as JSON, where it is one and not over the limit: what holds from now on.
+    /// What holds from now on: `changeDetails.to` of the same target as compact JSON, an object or a list. Only of policy
+    /// and assurance changes, since other details can hold personal data, and only up to the limit on its size.
     pub to: Option<SmolStr>,
 }
 
@@ -74,6 +77,8 @@ pub struct AuthEvent {
     pub event_type: SmolStr,
     /// What it is about.
     pub kind: Kind,
+    /// Whether it can be a step of a sign-in at all.
+    pub part: Part,
     /// With what the person signed in.
     pub credential: Credential,
     /// Whether that was phishing-resistant; `None` where nothing says so.

@@ -71,6 +71,19 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What part events of a type have in sign-ins.
+    Part {
+        /// They are steps of one, where their kind is.
+        SignIn => "sign_in",
+        /// They are listed, and no step of one: the type says nothing of sign-in health, or of a session that has long
+        /// begun.
+        Aside => "aside",
+        /// No table lists the type.
+        Unlisted => "unlisted",
+    }
+}
+
+vocabulary! {
     /// With what a person signed in.
     Credential {
         /// Okta FastPass (`signed_nonce`).

@@ -4,7 +4,7 @@
 //! does not know is kept by name ([`Conditions::unread`], [`Requirement::Unread`]), so that nothing is decided as if it
 //! were not there. Source of the shapes: the fact sheet's section 6.4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -27,6 +27,17 @@ pub struct Policies {
     pub policies: BTreeMap<SmolStr, AccessPolicy>,
     /// Device assurance policies by id (`dae…`).
     pub assurances: BTreeMap<SmolStr, Assurance>,
+    /// The vendors' releases, where the document holds them.
+    pub releases: Releases,
+}
+
+impl Policies {
+    /// The groups that conditions of rules name: whose people have to be known to decide them.
+    pub fn groups(&self) -> BTreeSet<SmolStr> {
+        let rules = self.policies.values().flat_map(|policy| &policy.rules);
+        let people = rules.map(|rule| &rule.conditions.people);
+        people.flat_map(|people| people.groups_include.iter().chain(&people.groups_exclude)).cloned().collect()
+    }
 }
 
 /// One access policy: an app's sign-on policy.
@@ -144,7 +155,7 @@ pub struct Assurance {
     pub platform: Platform,
     /// Until when a device that fails is let in, if at all.
     pub grace: Option<Grace>,
-    /// What it asks for, in the order of the documentation: all must be met.
+    /// What it asks for, in the order of [`Requirement`]: all must be met.
     pub requirements: Vec<Requirement>,
 }
 
@@ -162,7 +173,7 @@ pub enum Grace {
 pub enum Requirement {
     /// The system's version.
     OsVersion(OsRequirement),
-    /// Windows: constraints by major version; a major without one is not allowed.
+    /// Windows: constraints by major version; a major without one is allowed.
     Windows(Vec<WindowsConstraint>),
     /// Disk encryption is one of these.
     DiskEncryption(Vec<SmolStr>),
@@ -178,7 +189,8 @@ pub enum Requirement {
         check: PostureCheck,
         /// The member, as the policy spells it.
         member: SmolStr,
-        /// What it must be, as JSON.
+        /// What it must be, as text: `true`, a word, a lowest version (`browserVersion`, `osVersion`), or words that
+        /// are each enough, joined by `" or "`.
         required: SmolStr,
     },
     /// Something that this model does not know, by its name.

@@ -1,24 +1,27 @@
-//! Okta over HTTP, simulated: the System Log by polling, and the policies in force.
+//! Okta over HTTP, simulated: the System Log by polling, the policies in force, and the people of groups.
 //!
 //! Serves `GET /api/v1/logs` (no `until`, no `filter`, no `q`: those are refused by name), `GET /api/v1/policies`,
-//! `GET /api/v1/policies/{id}/rules` and `GET /api/v1/device-assurances`, with `Authorization: SSWS`, `link` headers,
-//! cursors, rate limits and Okta's error bodies as the fact sheet's sections 1 to 3 have them. `Date` shows simulated
+//! `GET /api/v1/policies/{id}/rules`, `GET /api/v1/device-assurances` and `GET /api/v1/groups/{id}/users`, with
+//! `Authorization: SSWS`, `link` headers, cursors, a rate limit for each, and Okta's error bodies as the fact sheet's
+//! sections 1 to 3 have them. `Date` shows simulated
 //! time; rate-limit windows last 60 real seconds, and `X-Rate-Limit-Reset` is `Date` plus the real seconds left, so a
-//! client that subtracts `Date` waits the right time. It fails on request only ([`OktaFault`]) and emits no metrics.
+//! client that subtracts `Date` waits the right time. It fails on request only ([`OktaFault`], [`Okta::withhold`]) and
+//! emits no metrics.
 
+mod lists;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::routing::get;
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use self::store::MAX_ELEMENTS;
 use self::store::Store;
@@ -26,7 +29,7 @@ use super::clock::Clock;
 use super::faults::{FaultPlan, Faults};
 use super::log::Log;
 use super::org::Org;
-use super::push::{Push, policies_at};
+use super::push::Push;
 use super::truth::Truth;
 use super::wire::{Reply, Wire, base_url, http_date};
 use crate::clock::monotonic;
@@ -35,6 +38,26 @@ use crate::event::{Span, Timestamp};
 const WINDOW: Duration = Duration::from_secs(60);
 
 type Params = BTreeMap<String, String>;
+
+/// What can be asked for; each has a rate limit of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Endpoint {
+    /// The System Log.
+    Logs,
+    /// Access policies.
+    Policies,
+    /// The rules of one policy.
+    Rules,
+    /// Device assurance policies.
+    DeviceAssurances,
+    /// The people of one group.
+    Groups,
+}
+
+impl Endpoint {
+    /// Every endpoint.
+    pub const ALL: [Self; 5] = [Self::Logs, Self::Policies, Self::Rules, Self::DeviceAssurances, Self::Groups];
+}
 
 /// What can go wrong with one request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -64,12 +87,14 @@ pub enum OktaFault {
 pub struct OktaConfig {
     /// The API token that is accepted.
     pub token: String,
-    /// Requests per window and bucket (the log has one, the policies another).
+    /// Requests per window, for each endpoint.
     pub rate_limit: u32,
     /// How late a slow reply is, in real time.
     pub slow: Duration,
     /// Faults by chance.
     pub faults: FaultPlan<OktaFault>,
+    /// The most items on a page of a list beside the log.
+    pub list_page: usize,
     /// The most elements kept; at most [`MAX_ELEMENTS`].
     pub max_elements: usize,
 }
@@ -82,6 +107,7 @@ impl Default for OktaConfig {
             rate_limit: 60,
             slow: Duration::from_secs(3),
             faults: FaultPlan::default(),
+            list_page: 200,
             max_elements: MAX_ELEMENTS,
         }
     }
@@ -98,6 +124,9 @@ struct Shared {
     address: SocketAddr,
     slow: Duration,
     faults: Faults<OktaFault>,
+    /// Those of one endpoint alone; they strike before the others.
+    own_faults: BTreeMap<Endpoint, Faults<OktaFault>>,
+    list_page: usize,
     started: Instant,
     rate_limit: u32,
     store: Mutex<Store>,
@@ -106,7 +135,11 @@ struct Shared {
 
 struct Access {
     token: Option<String>,
-    buckets: BTreeMap<&'static str, (u64, u32)>,
+    /// By endpoint, the window and the requests in it.
+    buckets: BTreeMap<Endpoint, (u64, u32)>,
+    /// Requests with a valid token, refused ones too.
+    asked: BTreeMap<Endpoint, u64>,
+    withheld: BTreeSet<Endpoint>,
 }
 
 /// What a request may do, and what its reply must say.
@@ -124,25 +157,53 @@ impl Okta {
             address,
             slow: config.slow,
             faults: Faults::new(config.faults),
+            own_faults: Endpoint::ALL.map(|endpoint| (endpoint, Faults::new(FaultPlan::default()))).into(),
+            list_page: config.list_page.max(1),
             started: monotonic(),
             rate_limit: config.rate_limit,
             store: Mutex::new(Store::new(log, config.max_elements.min(MAX_ELEMENTS))),
-            access: Mutex::new(Access { token: Some(config.token), buckets: BTreeMap::new() }),
+            access: Mutex::new(Access {
+                token: Some(config.token),
+                buckets: BTreeMap::new(),
+                asked: BTreeMap::new(),
+                withheld: BTreeSet::new(),
+            }),
         }))
     }
 
     pub(super) fn router(&self) -> Router {
         Router::new()
             .route("/api/v1/logs", get(logs))
-            .route("/api/v1/policies", get(policies))
-            .route("/api/v1/policies/{id}/rules", get(rules))
-            .route("/api/v1/device-assurances", get(assurances))
+            .route("/api/v1/policies", get(lists::policies))
+            .route("/api/v1/policies/{id}/rules", get(lists::rules))
+            .route("/api/v1/device-assurances", get(lists::assurances))
+            .route("/api/v1/groups/{id}/users", get(lists::members))
             .with_state(self.clone())
     }
 
-    /// The faults, to queue some or to see which have struck.
+    /// The faults of every endpoint, to queue some or to see which have struck.
     pub fn faults(&self) -> &Faults<OktaFault> {
         &self.0.faults
+    }
+
+    /// The faults of one endpoint alone.
+    pub fn faults_of(&self, endpoint: Endpoint) -> &Faults<OktaFault> {
+        self.0.own_faults.get(&endpoint).unwrap_or(&self.0.faults)
+    }
+
+    /// Refuses an endpoint with 403, as for a token whose owner has no right to it, until [`Okta::grant`].
+    pub fn withhold(&self, endpoint: Endpoint) {
+        self.access().withheld.insert(endpoint);
+    }
+
+    /// Ends [`Okta::withhold`].
+    pub fn grant(&self, endpoint: Endpoint) {
+        self.access().withheld.remove(&endpoint);
+    }
+
+    /// How many requests with a valid token came to an endpoint.
+    pub fn asked(&self, endpoint: Endpoint) -> u64 {
+        self.access().asked.get(&endpoint).copied().unwrap_or(0)
     }
 
     /// Refuses every token until [`Okta::set_token`].
@@ -184,7 +245,7 @@ impl Okta {
     }
 
     /// Checks the token, counts the request, and draws its fault; the error is the reply.
-    fn admit(&self, bucket: &'static str, headers: &HeaderMap, params: &Params) -> Result<Pass, Reply> {
+    fn admit(&self, endpoint: Endpoint, headers: &HeaderMap, params: &Params) -> Result<Pass, Reply> {
         let elapsed = self.0.started.elapsed();
         let window = elapsed.as_secs() / WINDOW.as_secs();
         let left = WINDOW.as_secs() - elapsed.as_secs() % WINDOW.as_secs();
@@ -195,7 +256,9 @@ impl Okta {
         if expected.is_none() || expected.as_deref() != sent {
             return Err(error(StatusCode::UNAUTHORIZED, "E0000011", "Invalid token provided"));
         }
-        let used = access.buckets.entry(bucket).or_default();
+        *access.asked.entry(endpoint).or_default() += 1;
+        let withheld = access.withheld.contains(&endpoint);
+        let used = access.buckets.entry(endpoint).or_default();
         if used.0 != window {
             *used = (window, 0);
         }
@@ -211,15 +274,20 @@ impl Okta {
             ]
         };
         let has_cursor = params.contains_key("after");
-        let fault = self.0.faults.strike(|fault| fault != OktaFault::CursorExpired || has_cursor);
-        let too_many = |remaining| {
-            let reply = error(
-                StatusCode::TOO_MANY_REQUESTS,
-                "E0000047",
-                "API call exceeded rate limit due to too many requests.",
-            );
+        let applies = |fault| fault != OktaFault::CursorExpired || has_cursor;
+        let own = self.faults_of(endpoint).strike(applies);
+        let fault = own.or_else(|| self.0.faults.strike(applies));
+        let limited = |reply: Reply, remaining| {
             limits(remaining).into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
         };
+        let too_many = |remaining| {
+            let text = "API call exceeded rate limit due to too many requests.";
+            limited(error(StatusCode::TOO_MANY_REQUESTS, "E0000047", text), remaining)
+        };
+        if withheld {
+            let text = "You do not have permission to perform the requested action";
+            return Err(limited(error(StatusCode::FORBIDDEN, "E0000006", text), remaining));
+        }
         match fault {
             Some(OktaFault::TooManyRequests) => Err(too_many(0)),
             Some(OktaFault::TooManyWithRemaining) => Err(too_many(remaining.max(1))),
@@ -231,14 +299,14 @@ impl Okta {
     /// Answers one request: admission, the fault, then `answer`.
     async fn serve(
         &self,
-        bucket: &'static str,
+        endpoint: Endpoint,
         wire: &Wire,
         headers: &HeaderMap,
         params: &Params,
         answer: impl FnOnce(Timestamp) -> Reply,
     ) -> Response<Body> {
         let dated = |reply: Reply, at| reply.with("date", http_date(at)).into_response();
-        let pass = match self.admit(bucket, headers, params) {
+        let pass = match self.admit(endpoint, headers, params) {
             Ok(pass) => pass,
             Err(refusal) => return dated(refusal, self.0.clock.now()),
         };
@@ -353,53 +421,5 @@ async fn logs(
 ) -> Response<Body> {
     let base = base_url(&headers, okta.0.address);
     let page = |now| okta.page(now, &params, &uri, &base).unwrap_or_else(|refusal| refusal);
-    okta.serve("logs", &wire, &headers, &params, page).await
-}
-
-async fn policies(
-    State(okta): State<Okta>,
-    ConnectInfo(wire): ConnectInfo<Wire>,
-    headers: HeaderMap,
-    Query(params): Query<Params>,
-) -> Response<Body> {
-    let list = |now| {
-        if params.get("type").map(String::as_str) != Some("ACCESS_POLICY") {
-            return error(StatusCode::BAD_REQUEST, "E0000001", "Api validation failed: type");
-        }
-        okta.in_force(now, |org, state| json!(org.policy_list(state)))
-    };
-    okta.serve("policies", &wire, &headers, &params, list).await
-}
-
-async fn rules(
-    State(okta): State<Okta>,
-    ConnectInfo(wire): ConnectInfo<Wire>,
-    headers: HeaderMap,
-    Path(policy): Path<String>,
-) -> Response<Body> {
-    let list = |now| {
-        let known = okta.0.org.policy_ids.policies.contains(&policy);
-        if !known {
-            let text = format!("Not found: Resource not found: {policy} (Policy)");
-            return error(StatusCode::NOT_FOUND, "E0000007", &text);
-        }
-        okta.in_force(now, |org, state| org.rules(&policy, state))
-    };
-    okta.serve("policies", &wire, &headers, &Params::new(), list).await
-}
-
-async fn assurances(
-    State(okta): State<Okta>,
-    ConnectInfo(wire): ConnectInfo<Wire>,
-    headers: HeaderMap,
-) -> Response<Body> {
-    let list = |now| okta.in_force(now, |org, state| json!(org.device_assurances(state)));
-    okta.serve("policies", &wire, &headers, &Params::new(), list).await
-}
-
-impl Okta {
-    fn in_force(&self, now: Timestamp, show: impl Fn(&Org, &super::policies::PolicyState) -> Value) -> Reply {
-        let state = policies_at(&self.0.pushes, now);
-        Reply::json(StatusCode::OK, &show(&self.0.org, &state))
-    }
+    okta.serve(Endpoint::Logs, &wire, &headers, &params, page).await
 }

@@ -105,7 +105,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Self {
+    pub(super) fn json(status: StatusCode, body: &(impl serde::Serialize + ?Sized)) -> Self {
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self { status, content_type: "application/json", headers: Vec::new(), body }
     }

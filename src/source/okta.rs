@@ -5,6 +5,9 @@
 //! event in the order of its storage. After that only the opaque `rel="next"` link is followed, one request in flight.
 //! The link is the position; it is stored by the pump together with what the page caused, never by this file.
 //!
+//! Beside it, [`PolicyReader`] reads the policies and [`GroupReader`] the people of groups, each with budgets of its own:
+//! whatever befalls them, the log is read on.
+//!
 //! **How it fails.** A page that is cut off, no JSON, or without a next link is discarded whole and asked for again:
 //! asking twice is harmless. A refused token or missing right is reported once and retried slowly, at once with a new
 //! token. A stored link that Okta no longer accepts, or that belongs to another origin, is replaced by a query from the
@@ -18,32 +21,41 @@
 //! Metrics: `authwatch_source_{requests_total, records_total, gaps_total, wait_seconds_total, poll_interval_seconds,
 //! rate_limit, rate_remaining, last_success_timestamp_seconds}`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::Client;
 use tokio::sync::{mpsc, watch};
 
 use self::budget::Budget;
-use self::page::{Asker, Head, Page};
-use self::place::{Gap, Place};
+use self::page::{Asker, Page};
+use self::place::{FUTURE, Gap, Place};
+use self::request::{Head, Request};
+use self::token::Token;
 use self::trouble::Patience;
+use self::waits::Waits;
 use super::{Batch, Environment, Position, ReadPage};
-use crate::event::{SourceName, Span, Timestamp};
+use crate::event::{Kind, SourceName, Span, Timestamp};
 use crate::input::Input;
-use crate::secret::{Secret, SecretError};
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
 use crate::{clock, duration};
 
 mod budget;
 mod config;
+mod groups;
 mod link;
+mod lists;
 mod page;
 mod place;
+mod policies;
+mod request;
+mod token;
 mod trouble;
+mod waits;
 
 pub use self::config::{Auth, Config};
+pub use self::groups::GroupReader;
+pub use self::policies::PolicyReader;
 pub use self::trouble::{Timing, Trouble};
 
 /// After how many troubles in a row a passing one is reported, where the source delivered before.
@@ -55,7 +67,6 @@ pub struct Okta {
     name: SourceName,
     read: ReadPage,
     condition: Condition,
-    environment: Environment,
     timing: Timing,
     client: Client,
     budget: Budget,
@@ -64,7 +75,7 @@ pub struct Okta {
     clock_ahead: Span,
     /// The same, as it was assumed when the point in time to begin at was worked out.
     began_ahead: Span,
-    token: Option<Secret>,
+    token: Token,
     /// Whether a cold start has compared the clocks.
     clock_compared: bool,
     /// Troubles since the last page.
@@ -73,7 +84,10 @@ pub struct Okta {
     restarts: u32,
     delivered: bool,
     poll_interval: Duration,
-    waited: BTreeMap<&'static str, Duration>,
+    waits: Waits,
+    /// Who reads the policies again after a change, and the newest change that is still to be told.
+    changes: Option<watch::Sender<Option<Timestamp>>>,
+    changed: Option<Timestamp>,
 }
 
 /// A pause and its cause.
@@ -101,12 +115,12 @@ impl Okta {
         let poll_interval = duration::to_std(config.poll_interval);
         let budget = Budget::new(config.rate_share, poll_interval, clock::monotonic());
         let (place, gap) = Place::resume(position, &config.url);
+        let token = Token::new(&config.auth, environment);
         let okta = Self {
             config,
             name,
             read,
             condition,
-            environment,
             timing: Timing::default(),
             client,
             budget,
@@ -114,12 +128,14 @@ impl Okta {
             clock_ahead: Span(0),
             began_ahead: Span(0),
             clock_compared: false,
-            token: None,
+            token,
             troubles: 0,
             restarts: 0,
             delivered: false,
             poll_interval,
-            waited: BTreeMap::new(),
+            waits: Waits::default(),
+            changes: None,
+            changed: None,
         };
         if let Some(gap) = gap {
             okta.report_gap(gap);
@@ -132,6 +148,14 @@ impl Okta {
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
+        self
+    }
+
+    /// The same poller, which tells `changes` the `published` of the newest change to policies or device assurance
+    /// policies, once it has delivered everything that the log holds: what is read from then on has that change.
+    #[must_use]
+    pub fn telling(mut self, changes: watch::Sender<Option<Timestamp>>) -> Self {
+        self.changes = Some(changes);
         self
     }
 
@@ -157,8 +181,12 @@ impl Okta {
                 Ok(_) if self.began_by_another_clock() => continue,
                 Ok(page) => {
                     let (batch, wait) = self.accept(page);
+                    let is_caught_up = !batch.backlog;
                     if out.send(batch).await.is_err() {
                         return;
+                    }
+                    if is_caught_up {
+                        self.tell_change();
                     }
                     wait
                 }
@@ -193,19 +221,14 @@ impl Okta {
             self.began_ahead = self.clock_ahead;
         }
         let url = self.place.url(&self.config, self.server_now());
-        let token = match self.token.take() {
-            Some(token) => token,
-            None => self.read_token().map_err(Trouble::Secret)?,
-        };
-        let asker = Asker {
+        let request = Request {
             client: &self.client,
-            token: self.token.insert(token),
+            token: self.token.get()?,
             source: &self.name,
-            read: &self.read,
-            home: &self.config.url,
-            from_link: self.place.is_link(),
             clock_ahead: self.clock_ahead,
         };
+        let from_link = self.place.is_link();
+        let asker = Asker { request, read: &self.read, home: &self.config.url, from_link };
         let (head, page) = asker.ask(url).await;
         self.learn(head);
         page
@@ -255,6 +278,7 @@ impl Okta {
             self.report_gap(gap);
         }
         self.report_page(page.records);
+        self.changed = self.changed.max(newest_change(&page.inputs, now));
 
         let source = &self.name;
         let mut inputs = Vec::with_capacity(page.inputs.len() + 2);
@@ -329,44 +353,43 @@ impl Okta {
         tracing::warn!(source = %self.name, cause = gap.label(), "events may be missing: {}", gap.message());
     }
 
-    fn read_token(&self) -> Result<Secret, SecretError> {
-        let Auth::Ssws(reference) = &self.config.auth;
-        reference.resolve(&*self.environment)
+    fn tell_change(&mut self) {
+        if let (Some(changes), Some(at)) = (&self.changes, self.changed.take()) {
+            changes.send_modify(|newest| *newest = (*newest).max(Some(at)));
+        }
     }
 
     async fn pause(&mut self, wait: Wait) {
         if !wait.length.is_zero() {
             tokio::time::sleep(wait.length).await;
-            self.count_wait(&wait);
+            self.waits.count(&self.name, wait.cause, wait.length);
         }
     }
 
-    /// Waits for someone to give another token, and reads it anew for the next try.
     async fn pause_for_token(&mut self, wait: Wait) {
-        let refused = self.token.take();
-        let mut left = wait.length;
-        while !left.is_zero() {
-            let step = left.min(self.timing.token_check.max(Duration::from_millis(1)));
-            tokio::time::sleep(step).await;
-            left -= step;
-            if self.read_token().is_ok_and(|token| refused.as_ref() != Some(&token)) {
-                break;
-            }
-        }
-        self.count_wait(&Wait { length: wait.length - left, ..wait });
-    }
-
-    /// Counts whole seconds; the rest is kept for the next wait of the same cause.
-    fn count_wait(&mut self, wait: &Wait) {
-        let total = self.waited.entry(wait.cause).or_default();
-        *total += wait.length;
-        let whole = total.as_secs();
-        *total -= Duration::from_secs(whole);
-        Metric::SourceWait.counter(&[self.name.as_str(), wait.cause]).increment(whole);
+        let waited = self.token.wait_for_another(wait.length, self.timing.token_check).await;
+        self.waits.count(&self.name, wait.cause, waited);
     }
 
     /// The server's clock as last heard, or the host's.
     fn server_now(&self) -> Timestamp {
         clock::now() + self.clock_ahead
     }
+}
+
+/// When the newest change to policies or device assurance policies was published; a change without a time is as old as
+/// the reply, and one from the future is none, as for the core.
+fn newest_change(inputs: &[Input], now: Timestamp) -> Option<Timestamp> {
+    let changes = inputs.iter().filter_map(|input| match input {
+        Input::Event { event, .. } if matches!(event.kind, Kind::PolicyChange | Kind::AssuranceChange) => {
+            Some(event.published.unwrap_or(now))
+        }
+        Input::Event { .. }
+        | Input::Configure(_)
+        | Input::Reject { .. }
+        | Input::Progress { .. }
+        | Input::Policies { .. }
+        | Input::Members { .. } => None,
+    });
+    changes.filter(|published| *published <= now + FUTURE).max()
 }

@@ -40,6 +40,11 @@ impl Clocks {
         self.server_now.unwrap_or(self.newest)
     }
 
+    /// Whether any source has spoken.
+    pub(super) fn has_begun(&self) -> bool {
+        self.now() > Timestamp::MIN
+    }
+
     /// The server's clock, where there is one.
     pub(super) fn server_now(&self) -> Option<Timestamp> {
         self.server_now

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::action::IncidentStep;
 use crate::attempt::{Entry, Verdict};
-use crate::event::{AuthEvent, Credential, Kind, Outcome, Reason, Reject};
+use crate::event::{AuthEvent, Credential, Kind, Outcome, Part, Reason, Reject};
 
 /// What an event counts under.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -34,6 +35,10 @@ pub enum Limit {
     Waiting,
     /// Refusals in reach: the oldest was dropped.
     Refusals,
+    /// Devices: the one silent for longest was dropped.
+    Devices,
+    /// People whose adoption is followed: nobody new was taken up.
+    People,
 }
 
 impl Limit {
@@ -45,6 +50,8 @@ impl Limit {
             Self::Dedupe => "dedupe",
             Self::Waiting => "waiting",
             Self::Refusals => "refusals",
+            Self::Devices => "devices",
+            Self::People => "people",
         }
     }
 }
@@ -70,7 +77,16 @@ pub struct Counts {
     pub steps: BTreeMap<IncidentStep, u64>,
     /// Bounds reached.
     pub limits: BTreeMap<Limit, u64>,
+    /// Re-evaluations of running sessions, by how they came out. They are no sign-ins.
+    pub reevaluations: BTreeMap<Outcome, u64>,
+    /// Registered devices that stopped reporting their signals.
+    pub signal_timeouts: u64,
+    /// Events of types that no table lists, by type; those beyond [`UNLISTED`] types under `other`.
+    pub unlisted: BTreeMap<SmolStr, u64>,
 }
+
+/// Types that no table lists and that are counted apart.
+const UNLISTED: usize = 100;
 
 impl Counts {
     /// Distinct events in all.
@@ -81,6 +97,18 @@ impl Counts {
     pub(super) fn event(&mut self, event: &AuthEvent) {
         let AuthEvent { kind, credential, outcome, reason, .. } = *event;
         *self.events.entry(Meaning { kind, credential, outcome, reason }).or_default() += 1;
+        match event.part {
+            Part::SignIn => {}
+            Part::Aside if event.event_type.starts_with("policy.auth_reevaluate.") => {
+                *self.reevaluations.entry(outcome).or_default() += 1;
+            }
+            Part::Aside => self.signal_timeouts += u64::from(event.event_type == "device.signals.status.timeout"),
+            Part::Unlisted => {
+                let is_apart = self.unlisted.contains_key(&event.event_type) || self.unlisted.len() < UNLISTED;
+                let name = if is_apart { event.event_type.clone() } else { SmolStr::new_static("other") };
+                *self.unlisted.entry(name).or_default() += 1;
+            }
+        }
     }
 
     pub(super) fn reject(&mut self, reason: Reject) {

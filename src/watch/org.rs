@@ -12,15 +12,20 @@ use super::dedupe::{Dedupe, Novelty};
 use super::posture::{Late, Postures};
 use super::series::{self, SeriesTable};
 use crate::action::{Incident, IncidentAction};
-use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, Signal, Standing, Step, Verdict};
-use crate::event::{AuthEvent, Credential, EventId, Org, Person, Reject, SourceName, Span, Timestamp};
+use crate::adoption::Adoption;
+use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, QUIET, Signal, Standing, Step, Verdict};
+use crate::event::{AuthEvent, Credential, EventId, Kind, Org, Outcome, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
 use crate::input::{CoreConfig, OrgConfig, Policies, PolicyOrigin};
+use crate::policy::fleet::Fleet;
 use crate::policy::{Evaluation, Groups};
 use crate::window::{GoodBad, Latency, Ring};
 
 /// Judges run on this grid of event time (invariant 2).
 const TICK: Span = Span::seconds(5);
+
+/// The event type of an authenticator that a person enrolled.
+const ENROLLED: &str = "user.mfa.factor.activate";
 
 /// Once held, notifications wait until the watermark is this close to `now`: what the backlog still holds is then
 /// part of the first word.
@@ -35,7 +40,10 @@ pub(super) struct OrgWatch {
     waiting: BTreeMap<(Timestamp, EventId), Step>,
     attempts: Attempts,
     pub(super) postures: Postures,
+    /// Policies that were read before any source had spoken.
+    early: Option<(PolicyOrigin, Arc<Policies>)>,
     pub(super) table: SeriesTable,
+    pub(super) adoption: Adoption,
     refusals: RefusalLog,
     pub(super) incidents: Incidents,
     pub(super) counts: Counts,
@@ -44,6 +52,8 @@ pub(super) struct OrgWatch {
     pub(super) minutes: Ring<GoodBad>,
     pub(super) durations: BTreeMap<Credential, Ring<Latency>>,
     pub(super) lag: Ring<Latency>,
+    /// What every device last said; people outside the SLIs are in it.
+    pub(super) fleet: Fleet,
     last_tick: Option<Timestamp>,
     /// Notifications are held until the daemon has caught up.
     held: bool,
@@ -58,15 +68,16 @@ pub(super) struct Setting<'a> {
 
 impl Setting<'_> {
     /// The first cohort that holds the person, by id or by a group that is known.
-    fn cohort_of(&self, person: &Person, groups: &Groups) -> Option<SmolStr> {
+    pub(super) fn cohort_of(&self, person: &Person, groups: &Groups) -> Option<SmolStr> {
         let holds = |group: &SmolStr| groups.has(group, person) == Some(true);
         let mut cohorts = self.org.cohorts.iter();
         let cohort = cohorts.find(|cohort| cohort.users.contains(person) || cohort.groups.iter().any(holds))?;
         Some(SmolStr::new(&cohort.name))
     }
 
-    fn is_break_glass(&self, person: &Person) -> bool {
-        self.org.break_glass.contains(person)
+    fn is_break_glass(&self, person: &Person, groups: &Groups) -> bool {
+        let holds = |group: &SmolStr| groups.has(group, person) == Some(true);
+        self.org.break_glass.contains(person) || self.org.break_glass_groups.iter().any(holds)
     }
 }
 
@@ -96,7 +107,9 @@ impl OrgWatch {
             waiting: BTreeMap::new(),
             attempts: Attempts::new(0),
             postures: Postures::default(),
+            early: None,
             table: SeriesTable::new(),
+            adoption: Adoption::default(),
             refusals: RefusalLog::default(),
             incidents: Incidents::default(),
             counts: Counts::default(),
@@ -104,6 +117,7 @@ impl OrgWatch {
             minutes: Ring::new(Span::minutes(1), 61),
             durations: BTreeMap::new(),
             lag: Ring::new(ten_minutes, 7),
+            fleet: Fleet::default(),
             last_tick: None,
             held: false,
         }
@@ -145,10 +159,18 @@ impl OrgWatch {
             bucket.record(server_now - published);
         }
         self.postures.change(event, published);
-        if !event.person.as_ref().is_some_and(|person| setting.is_break_glass(person)) {
+        let evicted = self.fleet.counts().evicted;
+        self.fleet.saw_event(event);
+        if self.fleet.counts().evicted > evicted {
+            self.counts.limit(Limit::Devices);
+        }
+        let groups = &self.postures.groups;
+        if !event.person.as_ref().is_some_and(|person| setting.is_break_glass(person, groups)) {
             self.sign_in(event, setting);
+            self.enrollment(event, published);
         }
         self.clocks.saw(source, published, setting.core.lateness);
+        self.place_early_reading();
         self.advance(setting, out);
     }
 
@@ -183,6 +205,7 @@ impl OrgWatch {
         out: &mut Vec<IncidentAction>,
     ) {
         self.clocks.progress(source, now, caught_up, setting.core.lateness);
+        self.place_early_reading();
         self.advance(setting, out);
     }
 
@@ -194,8 +217,18 @@ impl OrgWatch {
         policies: &Arc<Policies>,
         setting: Setting<'_>,
     ) {
-        self.postures.read(since.unwrap_or_else(|| self.clocks.now()), origin, policies);
+        match since.or_else(|| self.clocks.has_begun().then(|| self.clocks.now())) {
+            Some(since) => self.postures.read(since, origin, policies),
+            None => self.early = Some((origin, policies.clone())),
+        }
         self.release(self.clocks.watermark(), setting);
+    }
+
+    /// A reading that came before any source had spoken holds from the first word on.
+    fn place_early_reading(&mut self) {
+        if let Some((origin, policies)) = self.early.take_if(|_| self.clocks.has_begun()) {
+            self.postures.read(self.clocks.now(), origin, &policies);
+        }
     }
 
     /// Takes a listing of a group.
@@ -233,10 +266,12 @@ impl OrgWatch {
         let hash = person.hash64();
         self.attempts.forget(person);
         self.postures.forget(person);
+        self.adoption.forget(person);
         self.waiting.retain(|_, step| step.person.as_ref() != Some(person));
         self.table.forget(hash);
         self.refusals.forget(hash);
         self.incidents.forget(hash);
+        self.fleet.forget(person);
     }
 
     pub(super) fn known_incidents(&self) -> Vec<Incident> {
@@ -336,10 +371,45 @@ impl OrgWatch {
     }
 
     fn count_closed(&mut self, closed: Vec<Closed>) {
-        for Closed { verdict, entry } in closed {
-            if let Some(verdict) = verdict {
-                *self.counts.attempts.entry((verdict, entry)).or_default() += 1;
+        for closed in closed {
+            if let Some(verdict) = closed.verdict {
+                *self.counts.attempts.entry((verdict, closed.entry)).or_default() += 1;
             }
+            let Some(person) = &closed.person else { continue };
+            let success = closed.standing.filter(|standing| standing.verdict == Verdict::Success);
+            let is_full = self.adoption.saw(person, closed.last)
+                || success.is_some_and(|standing| {
+                    let Standing { at, credential, phishing_resistant, .. } = standing;
+                    self.adoption.saw_sign_in(person, at, credential, phishing_resistant)
+                });
+            if is_full {
+                self.counts.limit(Limit::People);
+            }
+        }
+    }
+
+    /// Notes an authenticator that its owner enrolled. Only what the person did: an administrator's act names the
+    /// administrator.
+    fn enrollment(&mut self, event: &AuthEvent, published: Timestamp) {
+        if event.kind != Kind::Enrollment || event.event_type != ENROLLED || event.outcome != Outcome::Success {
+            return;
+        }
+        if let Some(person) = &event.person
+            && self.adoption.saw_enrollment(person, published, event.credential)
+        {
+            self.counts.limit(Limit::People);
+        }
+    }
+
+    /// Closes the days of the adoption funnel that ended before `tick`, once their attempts have come to rest.
+    fn close_days(&mut self, tick: Timestamp, setting: Setting<'_>) {
+        let rested = tick - TICK - QUIET;
+        while let Some(until) = self.adoption.day_due(rested) {
+            let mut closed = Vec::new();
+            self.attempts.close_quiet(until + QUIET, &mut closed);
+            self.count_closed(closed);
+            let groups = &self.postures.groups;
+            self.adoption.close_day(until, &|person| setting.cohort_of(person, groups));
         }
     }
 
@@ -349,6 +419,7 @@ impl OrgWatch {
         if !self.clocks.advance(&setting.org.sources, TICK) {
             return;
         }
+        self.fleet.expire(self.clocks.watermark());
         let newest_due = self.clocks.watermark().floor(TICK);
         loop {
             let first_waiting = self.waiting.keys().next().map(|(published, _)| published.floor(TICK) + TICK);
@@ -370,6 +441,7 @@ impl OrgWatch {
     }
 
     fn tick(&mut self, tick: Timestamp, setting: Setting<'_>, out: &mut Vec<IncidentAction>) {
+        self.close_days(tick, setting);
         while self.waiting.keys().next().is_some_and(|(published, _)| *published < tick) {
             if let Some((_, step)) = self.waiting.pop_first() {
                 self.apply(&step, setting);

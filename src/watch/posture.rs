@@ -50,8 +50,8 @@ struct Question {
 
 /// An answer of a policy with its reading, for those who ask what happened lately. It names no person.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Answer {
-    /// When.
+pub struct PolicyDecision {
+    /// When Okta decided.
     pub at: Timestamp,
     /// The event's `uuid`.
     pub uuid: SmolStr,
@@ -100,8 +100,8 @@ pub(super) struct Postures {
     ledger: Ledger,
     pub(super) groups: Groups,
     waiting: VecDeque<Question>,
-    refused: VecDeque<Answer>,
-    granted: VecDeque<Answer>,
+    refused: VecDeque<PolicyDecision>,
+    granted: VecDeque<PolicyDecision>,
     pub(super) counts: PostureCounts,
 }
 
@@ -226,19 +226,20 @@ impl Postures {
             }
         }
         let (recent, most) = if question.granted { (&mut self.granted, GRANTS) } else { (&mut self.refused, REFUSALS) };
-        let place = recent.partition_point(|answer| answer.at <= question.at);
-        recent.insert(place, question.answer(posture.clone()));
+        let place = recent.partition_point(|decision| decision.at <= question.at);
+        recent.insert(place, question.decision(posture.clone()));
         if recent.len() > most {
             recent.pop_front();
         }
     }
 
     /// The newest refusals (or grants) at or after `since`, oldest first.
-    pub(super) fn answers(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &Answer> {
-        let answers = if granted { &self.granted } else { &self.refused };
-        answers.iter().filter(move |answer| answer.at >= since)
+    pub(super) fn decisions(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &PolicyDecision> {
+        let decisions = if granted { &self.granted } else { &self.refused };
+        decisions.iter().filter(move |decision| decision.at >= since)
     }
 
+    /// The policies that hold at a time, where they are known.
     pub(super) fn policies(&self, at: Timestamp) -> Option<&Policies> {
         match self.ledger.at(at) {
             Held::Version(policies) => Some(policies),
@@ -253,7 +254,7 @@ impl Postures {
 }
 
 impl Question {
-    fn evaluate(&self, policies: Option<&Policies>, groups: &Groups, _setting: &OrgConfig) -> Evaluation {
+    fn evaluate(&self, policies: Option<&Policies>, groups: &Groups, setting: &OrgConfig) -> Evaluation {
         let query = Query {
             at: self.at,
             person: self.person.as_ref(),
@@ -266,13 +267,14 @@ impl Question {
             risk: self.risk,
             granted: Some(self.granted),
             phishing_resistant: self.phishing_resistant,
+            releases: Some(&setting.releases),
         };
         policy::evaluate(policies, &query)
     }
 
-    fn answer(self, posture: Arc<Evaluation>) -> Answer {
+    fn decision(self, posture: Arc<Evaluation>) -> PolicyDecision {
         let Self { at, uuid, granted, cohort, platform, app, rule, .. } = self;
-        Answer { at, uuid, granted, cohort, platform, app, rule, posture }
+        PolicyDecision { at, uuid, granted, cohort, platform, app, rule, posture }
     }
 }
 

@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use crate::event::{
-    App, AuthEvent, Context, Credential, EventId, Flow, Kind, Org, Outcome, Person, Platform, PolicyRule, Reason,
+    App, AuthEvent, Context, Credential, EventId, Flow, Kind, Org, Outcome, Part, Person, Platform, PolicyRule, Reason,
     Timestamp,
 };
 
@@ -17,6 +17,7 @@ pub(super) fn event(uuid: &str, published: i64) -> AuthEvent {
         published,
         event_type: SmolStr::new(event_type),
         kind: Kind::Other,
+        part: Part::SignIn,
         credential: Credential::None,
         phishing_resistant: None,
         outcome: Outcome::Success,

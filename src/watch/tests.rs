@@ -1,12 +1,14 @@
 //! Laws of the core, on hand-made logs.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::testing::{event, sign_in, undated};
 use super::*;
 use crate::action::IncidentStep;
-use crate::event::{AuthEvent, Outcome, Reject, Span, Timestamp};
-use crate::input::OrgConfig;
+use crate::event::{AuthEvent, Credential, EventId, Kind, Outcome, Reject, Span, Timestamp};
+use crate::input::{Cohort, OrgConfig};
 
 const MINUTE: i64 = 60_000;
 
@@ -312,4 +314,78 @@ fn a_damaged_or_newer_snapshot_is_refused() {
     assert!(matches!(Watch::restore(&bytes[..3]), Err(SnapshotError::Damaged(_))));
     let newer: Vec<u8> = [&[9u8][..], &bytes[1..]].concat();
     assert!(matches!(Watch::restore(&newer), Err(SnapshotError::Version { found: 9 })));
+}
+
+/// A sign-in that worked, with what it was made with.
+fn with(person: u32, published: i64, credential: Credential, phishing_resistant: bool) -> AuthEvent {
+    let phishing_resistant = Some(phishing_resistant);
+    AuthEvent { credential, phishing_resistant, ..sign_in(person, published, false) }
+}
+
+#[test]
+fn adoption_counts_attempts_as_they_came_to_rest_and_leaves_break_glass_out() {
+    let day = 24 * 60 * MINUTE;
+    let mut config = config();
+    let org = config.orgs.get_mut("acme").expect("the org");
+    org.break_glass = [Person::new("00u9")].into();
+    org.cohorts = vec![Cohort {
+        name: "pilot".to_owned(),
+        users: [Person::new("00u1"), Person::new("00u2"), Person::new("00u9")].into(),
+        groups: BTreeSet::new(),
+    }];
+    // A policy lets the password pass, then FastPass is asked for in the same flow.
+    let password = AuthEvent {
+        event_type: "policy.evaluate_sign_on".into(),
+        kind: Kind::PolicyEvaluation,
+        outcome: Outcome::Allow,
+        ..with(1, day, Credential::Password, false)
+    };
+    let fastpass = AuthEvent { flow: password.flow.clone(), ..with(1, day + 5_000, Credential::Fastpass, true) };
+    let enrolled = AuthEvent {
+        event_type: "user.mfa.factor.activate".into(),
+        kind: Kind::Enrollment,
+        credential: Credential::Fastpass,
+        flow: None,
+        ..sign_in(4, day + 1_000, false)
+    };
+    let suspended = AuthEvent {
+        event_type: "user.mfa.factor.suspend".into(),
+        person: Some(Person::new("00u5")),
+        ..enrolled.clone()
+    };
+    let events = [
+        password,
+        enrolled,
+        suspended,
+        fastpass,
+        with(2, day + 10_000, Credential::Sms, false),
+        sign_in(3, day + 20_000, true),
+        with(9, day + 30_000, Credential::Password, false),
+    ];
+    let mut watch = Watch::new();
+    watch.handle(&Input::Configure(Box::new(config)));
+    // Each record its own id: some are made from one.
+    for (n, mut event) in events.into_iter().enumerate() {
+        event.id = EventId(n as u128);
+        watch.handle(&input(event));
+    }
+    let funnel = |watch: &Watch, now: i64| watch.orgs().next().expect("org").adoption(Timestamp(now));
+    assert_eq!(funnel(&watch, day).all.numbers.resistant_last, 0, "no attempt has come to rest");
+    watch.handle(&progress(Some(day + 20 * MINUTE), true));
+    let today = funnel(&watch, day + 20 * MINUTE);
+    assert_eq!(today.all.numbers.stages().map(|(_, n)| n), [4, 2, 1, 1]);
+    assert_eq!(today.all.fallback, [(Credential::Sms, 1)].into());
+    assert_eq!(today.cohorts["pilot"].numbers.stages().map(|(_, n)| n), [2, 1, 1, 1]);
+
+    watch.handle(&progress(Some(2 * day + 5 * MINUTE), true));
+    assert_eq!(funnel(&watch, 2 * day).history, [], "the day's attempts may still come to rest");
+    watch.handle(&progress(Some(2 * day + 11 * MINUTE), true));
+    let history = funnel(&watch, 2 * day + 11 * MINUTE).history;
+    let [only] = history.as_slice() else { panic!("{history:?}") };
+    assert_eq!((only.until, only.all, only.cohorts["pilot"].seen), (Timestamp(2 * day), today.all.numbers, 2));
+
+    let restored = Watch::restore(&watch.snapshot().expect("a snapshot")).expect("restored");
+    assert_eq!(funnel(&restored, 2 * day), funnel(&watch, 2 * day));
+    watch.forget(&Person::new("00u2"));
+    assert_eq!(funnel(&watch, 2 * day).all.fallback_people, 0);
 }

@@ -1,10 +1,14 @@
 //! What the shell may read of an org, for metrics, the API and reports.
 
 use crate::action::Incident;
+use crate::adoption::Funnel;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
+use crate::input::Policies;
+use crate::policy::Groups;
+use crate::policy::fleet::Fleet;
 use crate::watch::counts::Counts;
-use crate::watch::org::OrgWatch;
-use crate::watch::posture::{Answer, PostureCounts};
+use crate::watch::org::{OrgWatch, Setting};
+use crate::watch::posture::{PolicyDecision, PostureCounts};
 use crate::watch::series::Series;
 use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 
@@ -13,6 +17,7 @@ use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 pub struct OrgView<'a> {
     name: &'a Org,
     org: &'a OrgWatch,
+    setting: Setting<'a>,
 }
 
 /// One series with its values as people name them.
@@ -26,8 +31,8 @@ pub struct SeriesView<'a> {
 }
 
 impl<'a> OrgView<'a> {
-    pub(super) fn new(name: &'a Org, org: &'a OrgWatch) -> Self {
-        Self { name, org }
+    pub(super) fn new(name: &'a Org, org: &'a OrgWatch, setting: Setting<'a>) -> Self {
+        Self { name, org, setting }
     }
 
     /// The org.
@@ -46,8 +51,23 @@ impl<'a> OrgView<'a> {
     }
 
     /// The newest refusals (or grants) at or after `since`, oldest first.
-    pub fn answers(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &'a Answer> + use<'a> {
-        self.org.postures.answers(granted, since)
+    pub fn decisions(&self, granted: bool, since: Timestamp) -> impl Iterator<Item = &'a PolicyDecision> + use<'a> {
+        self.org.postures.decisions(granted, since)
+    }
+
+    /// Its policies in force, where they are known.
+    pub fn policies(&self) -> Option<&'a Policies> {
+        self.org.postures.policies(self.now())
+    }
+
+    /// Who is in which group.
+    pub fn groups(&self) -> &'a Groups {
+        &self.org.postures.groups
+    }
+
+    /// Its devices, as last seen.
+    pub fn fleet(&self) -> &'a Fleet {
+        &self.org.fleet
     }
 
     /// Its sources' clock.
@@ -111,6 +131,11 @@ impl<'a> OrgView<'a> {
     /// Durations of successful attempts over the last hour, by credential.
     pub fn durations(&self, now: Timestamp) -> impl Iterator<Item = (Credential, Latency)> {
         self.org.durations.iter().map(move |(credential, ring)| (*credential, last_hour(ring, now)))
+    }
+
+    /// How far phishing-resistant sign-in has come. A pass over everybody: not for every commit.
+    pub fn adoption(&self, now: Timestamp) -> Funnel {
+        self.org.adoption.funnel(now, &|person| self.setting.cohort_of(person, &self.org.postures.groups))
     }
 
     /// How late events were over the last hour, by the server's clock.

@@ -3,12 +3,14 @@
 //! Only committed counts: a number that is shown never goes back (invariant 10).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::action::{Incident, WouldHaveTold};
-use crate::event::{Org, Reject, SourceName, Timestamp};
+use crate::adoption::Funnel;
+use crate::event::{Check, Org, Outcome, Platform, PostureCheck, PostureSource, Reason, Reject, SourceName, Timestamp};
 
 /// Everything that was last committed.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -21,6 +23,41 @@ pub struct View {
     pub would_have_told: BTreeMap<SmolStr, Vec<WouldHaveTold>>,
     /// `/api/v1/series`, in key order.
     pub series: Vec<SeriesRow>,
+    /// `/api/v1/adoption`.
+    pub adoption: Arc<BTreeMap<Org, Funnel>>,
+    /// `/api/v1/decisions`, the oldest first.
+    pub decisions: Vec<DecisionRow>,
+}
+
+/// What a sign-on policy decided, and why. It names no person.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct DecisionRow {
+    /// The org.
+    pub org: String,
+    /// When.
+    pub at: Timestamp,
+    /// The event's `uuid`.
+    pub uuid: String,
+    /// `allow` or `deny`.
+    pub outcome: Outcome,
+    /// The cohort.
+    pub cohort: Option<String>,
+    /// The platform.
+    pub platform: Platform,
+    /// The app's name, else its id.
+    pub app: Option<String>,
+    /// The rule that Okta named.
+    pub rule: Option<String>,
+    /// The rule that would have granted.
+    pub would_grant: Option<String>,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// What the reading rests on.
+    pub source: PostureSource,
+    /// The checks that a refusal counts under.
+    pub culprits: Vec<PostureCheck>,
+    /// Every check with its numbers.
+    pub checks: Vec<Check>,
 }
 
 impl View {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use authwatch::action::Action;
 use authwatch::event::{
-    App, AuthEvent, Context, Credential, EventId, Flow as FlowId, Kind, Org as OrgName, Outcome, Person, Platform,
-    PolicyRule, Reason, SourceName, Timestamp,
+    App, AuthEvent, Context, Credential, EventId, Flow as FlowId, Kind, Org as OrgName, Outcome, Part, Person,
+    Platform, PolicyRule, Reason, SourceName, Timestamp,
 };
 use authwatch::input::{Cohort, CoreConfig, Input, OrgConfig};
 use authwatch::sim::plan::{Flow, FlowResult, Method, Plan};
@@ -22,7 +22,7 @@ pub(crate) fn config(org: &Org) -> CoreConfig {
         groups: BTreeSet::new(),
     };
     let sources: BTreeSet<SourceName> = [source()].into();
-    let org = OrgConfig { sources, cohorts: sim::Cohort::ALL.map(cohort).into(), break_glass: BTreeSet::new() };
+    let org = OrgConfig { sources, cohorts: sim::Cohort::ALL.map(cohort).into(), ..OrgConfig::default() };
     CoreConfig { orgs: [(OrgName::new("acme"), org)].into(), ..CoreConfig::default() }
 }
 
@@ -91,6 +91,7 @@ fn event(org: &Org, flow: &Flow) -> AuthEvent {
         published: Some(flow.decided_at),
         event_type: event_type.into(),
         kind,
+        part: Part::SignIn,
         credential,
         phishing_resistant: None,
         outcome,

@@ -32,7 +32,9 @@ pub struct Config {
     /// allow it; the metric `authwatch_source_poll_interval_seconds` shows what is in force.
     #[serde(default = "poll_interval", deserialize_with = "poll_interval_text")]
     pub poll_interval: Span,
-    /// Whether policies are read from the API too; `false` by default. Not built yet: see [`Config::unbuilt`].
+    /// Whether policies, their rules and device assurance policies are read too; `false` by default. The token's owner
+    /// must be allowed to (`okta.policies.read` and `okta.deviceAssurance.read`, or a role such as read-only
+    /// administrator).
     #[serde(default)]
     pub policies: bool,
     /// The share of the org's rate limit that this source may use; `0.5` by default, above 0 and at most 1. At 1 Okta
@@ -65,11 +67,6 @@ pub enum Auth {
 }
 
 impl Config {
-    /// The keys in use whose part is not built yet; the loader warns once for each.
-    pub fn unbuilt(&self) -> Vec<&'static str> {
-        if self.policies { vec!["policies"] } else { Vec::new() }
-    }
-
     /// The earliest `since` that Okta takes, with an hour to spare for the way.
     pub(super) const fn reach() -> Span {
         Span(FURTHEST.0 - Span::hours(1).0)
@@ -210,7 +207,6 @@ mod tests {
             overlap: Span::minutes(5),
             org: None,
         };
-        assert_eq!(expect.unbuilt(), Vec::<&str>::new());
         assert_eq!(read(""), Ok(expect));
     }
 
@@ -226,7 +222,7 @@ mod tests {
         assert_eq!((config.rate_share, config.limit), (1.0, 1));
         assert_eq!((config.timeout, config.overlap), (Span::seconds(31), Span(0)));
         assert_eq!(config.org.as_deref(), Some("beta"));
-        assert_eq!(config.unbuilt(), ["policies"]);
+        assert!(config.policies);
     }
 
     #[test]

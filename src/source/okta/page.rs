@@ -1,32 +1,22 @@
-//! One request and its reply: from an address and a token to a whole page, or a [`Trouble`] with its name.
+//! A page of the log: from an address and a token to a whole page, or a [`Trouble`] with its name.
 //!
 //! A page is taken whole or not at all. Nothing of a reply that breaks off, is no list of events, or does not say
 //! where to go on leaves this file.
 
 use std::time::Instant;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
-use reqwest::{Client, Response, StatusCode};
-use serde::Deserialize;
+use reqwest::{Response, StatusCode};
 use url::Url;
 
-use super::budget::RateHeaders;
-use super::link;
+use super::request::{Head, Request, next_link};
 use super::trouble::Trouble;
-use crate::event::{AuthEvent, Reject, SourceName, Span, Timestamp};
+use crate::event::{AuthEvent, Reject, Timestamp};
 use crate::http::{self, BodyError};
 use crate::input::Input;
-use crate::secret::Secret;
 use crate::source::ReadPage;
 
 /// The longest page, after decompression: twenty times the planning figure of 3 kB an event for 1,000 events.
 const LONGEST_PAGE: usize = 64 << 20;
-
-/// The longest body of an error that is read for its code.
-const LONGEST_ERROR: usize = 64 << 10;
-
-/// The longest next link that is followed and stored.
-const LONGEST_LINK: usize = 8 << 10;
 
 /// A page that is whole.
 #[derive(Debug)]
@@ -43,149 +33,54 @@ pub(super) struct Page {
     pub(super) received: Instant,
 }
 
-/// What every reply says, whatever its status.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Head {
-    /// The server's clock.
-    pub(super) date: Option<Timestamp>,
-    /// The server's limit.
-    pub(super) rate: RateHeaders,
-}
-
-/// What is needed to ask, apart from the address.
+/// What is needed to ask for a page, apart from the address.
 pub(super) struct Asker<'a> {
-    pub(super) client: &'a Client,
-    pub(super) token: &'a Secret,
-    pub(super) source: &'a SourceName,
+    pub(super) request: Request<'a>,
     pub(super) read: &'a ReadPage,
     /// The configured address: its origin is the only one that gets the token.
     pub(super) home: &'a Url,
     /// Whether the address was given by the server, so that a 400 means that it no longer knows it.
     pub(super) from_link: bool,
-    /// The server's clock minus the host's, as last heard; for a reply without a `Date`.
-    pub(super) clock_ahead: Span,
 }
 
 impl Asker<'_> {
     /// Fetches one page. The head comes back with a trouble too, where there was a reply at all.
     pub(super) async fn ask(&self, url: Url) -> (Head, Result<Page, Trouble>) {
-        let Ok(mut token) = HeaderValue::try_from(format!("SSWS {}", self.token.expose())) else {
-            return (Head::default(), Err(Trouble::MalformedSecret));
+        let refused = |status, code| match status {
+            StatusCode::FORBIDDEN => Trouble::Forbidden(code),
+            StatusCode::BAD_REQUEST | StatusCode::GONE if self.from_link => Trouble::CursorRefused(code),
+            StatusCode::BAD_REQUEST => Trouble::BadRequest(code),
+            status => Trouble::Status(status.as_u16()),
         };
-        token.set_sensitive(true);
-        let request = self.client.get(url.clone()).header(AUTHORIZATION, token).header(ACCEPT, "application/json");
-        let reply = match request.send().await {
-            Ok(reply) => reply,
-            Err(error) => {
-                let trouble = Trouble::transport(&error);
-                tracing::debug!(source = %self.source, error = ?error.without_url(), "request failed");
-                return (Head::default(), Err(trouble));
-            }
-        };
-        let head = Head { date: http::date(reply.headers()), rate: RateHeaders::read(reply.headers()) };
-        let page = match reply.status() {
-            StatusCode::OK => self.page(&url, reply).await,
-            status => Err(self.refusal(status, head, reply).await),
+        let (head, reply) = self.request.send(url.clone(), refused).await;
+        let page = match reply {
+            Ok(reply) => self.page(&url, reply).await,
+            Err(trouble) => Err(trouble),
         };
         (head, page)
     }
 
     async fn page(&self, url: &Url, reply: Response) -> Result<Page, Trouble> {
-        if is_html(reply.headers()) {
-            return Err(Trouble::NotJson);
-        }
         let date = http::date(reply.headers());
-        let next = self.next(url, reply.headers());
+        let next = next_link(url, reply.headers(), self.home).and_then(|next| next.ok_or(Trouble::NoNextLink));
         let body = http::body(reply, LONGEST_PAGE).await.map_err(|error| match error {
             BodyError::TooLong(_) => Trouble::TooLarge,
             BodyError::Broken(error) => Trouble::transport(&error),
         })?;
         let received = crate::clock::monotonic();
+        let source = self.request.source;
         let mut inputs = Vec::new();
         let mut each = |record: Result<AuthEvent, Reject>| {
-            let source = self.source.clone();
+            let source = source.clone();
             inputs.push(match record {
                 Ok(event) => Input::Event { source, event: Box::new(event) },
                 Err(reason) => Input::Reject { source, reason },
             });
         };
         let records = (self.read)(&body, &mut each).map_err(|error| {
-            tracing::debug!(source = %self.source, error, bytes = body.len(), "page discarded");
+            tracing::debug!(%source, error, bytes = body.len(), "page discarded");
             Trouble::BadPage
         })?;
         Ok(Page { inputs, records, next: next?, date, received })
-    }
-
-    /// The next link of a page, made absolute.
-    fn next(&self, url: &Url, headers: &HeaderMap) -> Result<Url, Trouble> {
-        let lines = headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
-        let target = link::next(lines).filter(|target| target.len() <= LONGEST_LINK).ok_or(Trouble::NoNextLink)?;
-        let next = url.join(target).map_err(|_| Trouble::NoNextLink)?;
-        if same_origin(&next, self.home) {
-            Ok(next)
-        } else {
-            Err(Trouble::ForeignLink(next.origin().ascii_serialization()))
-        }
-    }
-
-    async fn refusal(&self, status: StatusCode, head: Head, reply: Response) -> Trouble {
-        match status {
-            StatusCode::UNAUTHORIZED => Trouble::TokenRefused(error_code(reply).await),
-            StatusCode::FORBIDDEN => Trouble::Forbidden(error_code(reply).await),
-            StatusCode::TOO_MANY_REQUESTS => {
-                Trouble::rate_limited(head.rate, head.date.unwrap_or_else(|| crate::clock::now() + self.clock_ahead))
-            }
-            StatusCode::BAD_REQUEST | StatusCode::GONE if self.from_link => {
-                Trouble::CursorRefused(error_code(reply).await)
-            }
-            StatusCode::BAD_REQUEST => Trouble::BadRequest(error_code(reply).await),
-            status if status.is_redirection() => Trouble::Redirected,
-            status if status.is_server_error() => Trouble::Server(status.as_u16()),
-            status => Trouble::Status(status.as_u16()),
-        }
-    }
-}
-
-/// Whether a request to `url` stays with scheme, host and port of `home`, and carries no user of its own.
-pub(super) fn same_origin(url: &Url, home: &Url) -> bool {
-    url.origin() == home.origin() && url.username().is_empty() && url.password().is_none()
-}
-
-fn is_html(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
-}
-
-/// Okta's own code (`E0000011`), where the body has one that looks like one; nothing else of the body is kept.
-async fn error_code(reply: Response) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Body {
-        error_code: String,
-    }
-    let body = http::body(reply, LONGEST_ERROR).await.ok()?;
-    let code = serde_json::from_slice::<Body>(&body).ok()?.error_code;
-    let plain = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain.then_some(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_scheme_host_and_port_of_the_org_are_home() {
-        let home = Url::parse("https://acme.okta.com/prefix").expect("an address");
-        for (url, expect) in [
-            ("https://acme.okta.com/api/v1/logs?after=1", true),
-            ("https://ACME.okta.com:443/", true),
-            ("http://acme.okta.com/", false),
-            ("https://acme.okta.com:8443/", false),
-            ("https://acme-admin.okta.com/", false),
-            ("https://acme.okta.com.evil.example/", false),
-            ("https://user@acme.okta.com/", false),
-        ] {
-            assert_eq!(same_origin(&Url::parse(url).expect("an address"), &home), expect, "{url}");
-        }
     }
 }

@@ -3,13 +3,13 @@
 use url::Url;
 
 use super::config::{Config, RETENTION};
-use super::page::same_origin;
+use super::request::same_origin;
 use crate::event::{Span, Timestamp};
 use crate::input::Input;
 use crate::source::Position;
 
 /// Events that claim to be later than the server's clock by more than this do not become the newest one seen.
-const FUTURE: Span = Span::minutes(5);
+pub(super) const FUTURE: Span = Span::minutes(5);
 
 /// Why events may be missing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

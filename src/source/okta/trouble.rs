@@ -24,6 +24,16 @@ pub enum Trouble {
     /// 403.
     #[error("the API token may not read the System Log{} (give its owner a role such as read-only administrator, and check the token's network zone)", code(.0))]
     Forbidden(Option<String>),
+    /// 403 on something else than the log.
+    #[error("the API token may not read {what}{} (grant {grant}, or give its owner a role such as read-only administrator)", code(.error_code))]
+    Withheld {
+        /// What was asked for.
+        what: &'static str,
+        /// The scope that covers it.
+        grant: &'static str,
+        /// Okta's error code.
+        error_code: Option<String>,
+    },
     /// 429.
     #[error("Okta's rate limit is reached")]
     RateLimited {
@@ -64,6 +74,23 @@ pub enum Trouble {
     /// HTML where a page of events should be: a proxy or a maintenance page.
     #[error("the reply is a web page, not JSON (check `url` and any proxy)")]
     NotJson,
+    /// 404 on an id.
+    #[error("Okta no longer has what was asked for among {0}")]
+    Missing(&'static str),
+    /// JSON that is cut off, or no list.
+    #[error("the reply is no whole list of {0}")]
+    BadList(&'static str),
+    /// A list longer than the bound.
+    #[error("there are more than {most} {what} (nothing of them is used)")]
+    TooMany {
+        /// What was listed.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
+    /// Policies whose sense cannot be made out.
+    #[error("the policies cannot be understood: {0}")]
+    BadPolicies(String),
     /// JSON that is cut off, or no page of events.
     #[error("the page is not a whole list of events")]
     BadPage,
@@ -112,7 +139,7 @@ impl Trouble {
         match self {
             Self::Secret(_) | Self::MalformedSecret => "no_token",
             Self::TokenRefused(_) => "token_refused",
-            Self::Forbidden(_) => "forbidden",
+            Self::Forbidden(_) | Self::Withheld { .. } => "forbidden",
             Self::RateLimited { concurrency: false, .. } => "rate_limited",
             Self::RateLimited { concurrency: true, .. } => "concurrency_limited",
             Self::CursorRefused(_) => "cursor_refused",
@@ -125,6 +152,10 @@ impl Trouble {
             Self::BrokenOff => "broken_off",
             Self::TooLarge => "too_large",
             Self::NotJson => "not_json",
+            Self::Missing(_) => "missing",
+            Self::BadList(_) => "bad_list",
+            Self::TooMany { .. } => "too_many",
+            Self::BadPolicies(_) => "bad_policies",
             Self::BadPage => "bad_page",
             Self::NoNextLink => "no_next_link",
             Self::ForeignLink(_) => "foreign_link",
@@ -134,8 +165,16 @@ impl Trouble {
     /// Who must act for it to end.
     pub(super) fn patience(&self) -> Patience {
         match self {
-            Self::Secret(_) | Self::MalformedSecret | Self::TokenRefused(_) | Self::Forbidden(_) => Patience::Token,
-            Self::BadRequest(_) | Self::Redirected | Self::ForeignLink(_) => Patience::Operator,
+            Self::Secret(_)
+            | Self::MalformedSecret
+            | Self::TokenRefused(_)
+            | Self::Forbidden(_)
+            | Self::Withheld { .. } => Patience::Token,
+            Self::BadRequest(_)
+            | Self::Redirected
+            | Self::ForeignLink(_)
+            | Self::TooMany { .. }
+            | Self::BadPolicies(_) => Patience::Operator,
             Self::RateLimited { .. } => Patience::RateLimit,
             Self::CursorRefused(_)
             | Self::Status(_)
@@ -145,6 +184,8 @@ impl Trouble {
             | Self::BrokenOff
             | Self::TooLarge
             | Self::NotJson
+            | Self::Missing(_)
+            | Self::BadList(_)
             | Self::BadPage
             | Self::NoNextLink => Patience::Passing,
         }
@@ -193,6 +234,14 @@ pub struct Timing {
     pub jitter: f64,
     /// From this difference on, the server's clock and not the host's decides where a cold start begins; 1 min.
     pub clocks_differ: Span,
+    /// How long no further change may pass in the log before policies are read again; 1 s.
+    pub quiet: Duration,
+    /// The longest that a change waits for such a quiet; 10 s.
+    pub restless: Duration,
+    /// How often policies are read again without a change; 1 h.
+    pub policies_every: Duration,
+    /// How often groups are read again; 24 h.
+    pub groups_every: Duration,
 }
 
 impl Default for Timing {
@@ -205,6 +254,10 @@ impl Default for Timing {
             token_check: Duration::from_secs(5),
             jitter: 0.2,
             clocks_differ: Span::minutes(1),
+            quiet: Duration::from_secs(1),
+            restless: Duration::from_secs(10),
+            policies_every: Duration::from_secs(60 * 60),
+            groups_every: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

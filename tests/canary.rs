@@ -1,0 +1,154 @@
+//! People stay private (invariant 8): a day of events in which every name, address, token and mistyped password is a
+//! canary. None of them is in the metrics, the log, the ticket or the API.
+
+#![expect(clippy::expect_used, clippy::panic, unreachable_pub, dead_code, reason = "helpers of tests fail as tests do")]
+
+#[path = "daemon/process.rs"]
+mod process;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use authwatch::event::{Span, Timestamp};
+use authwatch::sim::{Awkward, Log, Org, Scenario};
+use process::{Home, records, run, until, world};
+use serde_json::{Value, json};
+
+/// In every canary.
+const MARK: &str = "canary";
+/// The network of every canary address, as no simulated org has it.
+const NETWORK: &str = "100.64.77.";
+
+/// Members whose value is a person's, a device's or a secret, wherever they stand.
+const PRIVATE: [&str; 16] = [
+    "alternateId",
+    "displayName",
+    "serialNumber",
+    "udid",
+    "name",
+    "url",
+    "phoneNumber",
+    "subject",
+    "nameId",
+    "requestOrigin",
+    "deviceFingerprint",
+    "dtHash",
+    "city",
+    "binaryPath",
+    "rawUserAgent",
+    "postalCode",
+];
+
+/// The log of a day with a bad push; what identifies anybody is a canary.
+fn day() -> (String, u64) {
+    let org = Arc::new(Org::new(11, 300));
+    let start = Timestamp::parse("2026-03-03T00:00:00Z").expect("a time");
+    let timeline = Scenario::BadPushEveryone.timeline(&org, start + Span::hours(14));
+    let (mut text, mut count) = (String::new(), 0);
+    for entry in Log::new(org, timeline, start, start + Span::hours(24), Awkward::NONE) {
+        let mut event: Value = serde_json::from_str(&entry.json).expect("json");
+        let is_person = |target: &Value| matches!(target["type"].as_str(), Some("User" | "AppUser" | "UDDevice"));
+        seed(&mut event["actor"], count);
+        seed(&mut event["client"], count);
+        seed(&mut event["device"], count);
+        seed(&mut event["debugContext"], count);
+        seed(&mut event["authenticationContext"], count);
+        seed(&mut event["request"], count);
+        let targets = event["target"].as_array_mut().into_iter().flatten();
+        targets.filter(|target| is_person(target)).for_each(|target| seed(target, count));
+        if event["eventType"] == "user.session.start" && event["outcome"]["result"] == "FAILURE" {
+            event["actor"]["alternateId"] = json!(format!("{MARK}-Passw0rd-{count}"));
+            event["outcome"]["reason"] = json!("VERIFICATION_ERROR");
+        }
+        event["debugContext"]["debugData"]["url"] =
+            json!(format!("/login/token/redirect?stateToken=02.{MARK}-{count}"));
+        event["debugContext"]["debugData"]["note"] = json!(format!("{MARK} {NETWORK}9 {MARK}@example.com"));
+        writeln!(text, "{event}").expect("a string takes everything");
+        count += 1;
+    }
+    // Records that are rejected must not be quoted either.
+    writeln!(text, "{{\"actor\":{{\"alternateId\":\"{MARK}@example.com\"}}}}").expect("a string takes everything");
+    writeln!(text, "{{\"eventType\":\"user.session.start\", {MARK}").expect("a string takes everything");
+    (text, count + 2)
+}
+
+fn seed(value: &mut Value, number: u64) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if matches!(name.as_str(), "ip" | "ipAddress") => {
+                        *text = format!("{NETWORK}{}", number % 250);
+                    }
+                    Value::String(text) if PRIVATE.contains(&name.as_str()) => {
+                        *text = format!("{MARK}-{name}-{number}")
+                    }
+                    _ => seed(value, number),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| seed(element, number)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[track_caller]
+fn is_clean(what: &str, text: &str) {
+    assert!(!text.is_empty(), "{what} is empty: nothing was looked at");
+    let low = text.to_ascii_lowercase();
+    for canary in [MARK, NETWORK] {
+        if let Some(place) = low.find(canary) {
+            let from = low.floor_char_boundary(place.saturating_sub(200));
+            panic!("{what} holds a canary: …{}", &low[from..low.ceil_char_boundary(place + 60)]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_canary_leaves_by_metrics_log_ticket_or_api() {
+    let (day, count) = day();
+    assert!(day.contains(MARK) && day.contains(NETWORK), "the day is seeded");
+    let world = world(Scenario::QuietWeek, 10, process::start()).await;
+    let home = Home::of(&world, "");
+    std::fs::write(home.dir.path().join("day.ndjson"), &day).expect("written");
+    home.configure(&format!(
+        "org: acme
+state_dir: state
+listen: 127.0.0.1:0
+log: {{ level: trace }}
+sources:
+  - file: {{ paths: [day.ndjson] }}
+sinks:
+  - servicenow:
+      url: {}
+      auth: {{ basic: {{ user: {{ env: SN_USER }}, password: {{ env: SN_PASSWORD }} }} }}
+",
+        world.servicenow_url
+    ));
+    let daemon = home.daemon().await;
+    daemon.until_status("the day is counted", |status| records(status) == count).await;
+    let ticket = until("a ticket", async || {
+        let rows = world.servicenow.created();
+        if rows.is_empty() { Err(daemon.log().join("\n")) } else { Ok(format!("{rows:?}")) }
+    })
+    .await;
+    is_clean("the ticket", &ticket);
+    let metrics = daemon.get("/metrics").await.1;
+    assert!(metrics.contains("authwatch_events_total"), "{metrics}");
+    is_clean("the metrics", &metrics);
+    for path in ["/", "/api/v1/status", "/api/v1/incidents", "/api/v1/series", "/readyz?verbose"] {
+        let (status, body) = daemon.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        is_clean(path, &body);
+    }
+    let (_, log) = daemon.stop().await;
+    is_clean("the log", &log.join("\n"));
+    is_clean("`state show`", &home.run(&["state", "show", "--json"]).stdout);
+    let file = home.dir.path().join("day.ndjson");
+    let file = file.to_str().expect("text");
+    for words in [&["replay", "--json", file][..], &["explain", "--json", file], &["explain", "--unknown", file]] {
+        let ran = run(words, "");
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        is_clean(&words[..2].join(" "), &format!("{}{}.", ran.stdout, ran.stderr));
+    }
+}
