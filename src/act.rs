@@ -3,7 +3,8 @@
 //! An action reaches a sink only from the durable outbox (invariant 3). One worker per sink takes its rows in order,
 //! [`queue`] collapses what waits for one incident, [`retry`] decides what a failure means and how long to wait, and
 //! [`ledger`] remembers what was told. An integration only formats, sends and says how it went; a slow or broken sink
-//! never holds up another. No reply of a sink goes back into the core.
+//! never holds up another. No reply of a sink goes back into the core. A sink in shadow mode ([`shadow`]) goes through
+//! all of this and sends nothing.
 //!
 //! Metrics: `authwatch_sink_requests_total`, `authwatch_sink_actions_total`, `authwatch_sink_retries_total`,
 //! `authwatch_sink_lookup_mismatches_total`, `authwatch_outbox_rows`. Condition: `sink/<name>`, which informs and does
@@ -13,9 +14,13 @@ pub mod ledger;
 pub mod notify;
 pub mod queue;
 pub mod retry;
+pub mod shadow;
+pub mod wire;
 mod worker;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use worker::DRAIN;
 
@@ -29,8 +34,11 @@ use crate::secret::SecretRef;
 use crate::store::{LedgerEntry, Store};
 use crate::telemetry::condition::Conditions;
 use ledger::Ledger;
+use notify::alertmanager::{self, Alertmanager};
 use notify::servicenow::{self, Servicenow};
+use notify::webhook::{self, Webhook};
 use retry::Failure;
+use shadow::Mode;
 
 /// How secrets in the environment are looked up: the process's own environment, or a test's.
 pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -39,43 +47,94 @@ pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Config {
+    /// Alerts in one or more Alertmanagers.
+    Alertmanager(Box<alertmanager::Config>),
     /// ServiceNow incidents.
     Servicenow(Box<servicenow::Config>),
+    /// A request of the receiver's own shape.
+    Webhook(Box<webhook::Config>),
+}
+
+/// Something about one key of a sink's section: a mistake, or what an operator should know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remark {
+    /// The key.
+    pub key: &'static str,
+    /// What and why.
+    pub text: String,
 }
 
 impl Config {
     /// The kind as written in the configuration.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Alertmanager(_) => "alertmanager",
             Self::Servicenow(_) => "servicenow",
+            Self::Webhook(_) => "webhook",
         }
     }
 
     /// The name of the sink in the outbox, in metrics and in its condition.
     pub fn name(&self) -> &str {
         match self {
+            Self::Alertmanager(config) => &config.name,
             Self::Servicenow(config) => &config.name,
+            Self::Webhook(config) => &config.name,
+        }
+    }
+
+    /// Whether it tells or only records.
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::Alertmanager(config) => config.mode,
+            Self::Servicenow(config) => config.mode,
+            Self::Webhook(config) => config.mode,
         }
     }
 
     /// The secrets that it needs, to say which are missing and to place their files.
     pub fn secrets(&mut self) -> Vec<&mut SecretRef> {
         match self {
+            Self::Alertmanager(config) => config.secrets(),
             Self::Servicenow(config) => config.secrets(),
+            Self::Webhook(config) => config.secrets(),
         }
+    }
+
+    /// Reads the files that the section names beside its secrets, relative ones from `base`, and checks what is in
+    /// them.
+    ///
+    /// # Errors
+    /// With the key and what is wrong, where a file cannot be read or its content cannot work.
+    pub fn load(&mut self, base: &Path) -> Result<(), Remark> {
+        match self {
+            Self::Alertmanager(_) | Self::Servicenow(_) => Ok(()),
+            Self::Webhook(config) => config.load(base),
+        }
+    }
+
+    /// What works and is worth a warning.
+    pub fn warnings(&self) -> Vec<Remark> {
+        let remark = match self {
+            Self::Alertmanager(config) => config.warning(),
+            Self::Servicenow(config) => config.warning(),
+            Self::Webhook(config) => config.warning(),
+        };
+        remark.into_iter().collect()
     }
 
     /// Makes the sink with its name. Nothing is sent and no secret is read.
     ///
     /// # Errors
-    /// Where the HTTP client cannot be made.
+    /// Where the HTTP client cannot be made, or a file was not loaded.
     pub fn build(&self, env: Env) -> Result<(String, Sink), BuildError> {
-        match self {
-            Self::Servicenow(config) => {
-                let sink = Servicenow::new(config, env).map_err(|source| BuildError { kind: self.kind(), source })?;
-                Ok((config.name.clone(), Sink::Servicenow(Box::new(sink))))
-            }
-        }
+        let kind = match self {
+            Self::Alertmanager(config) => Alertmanager::new(config, env).map(|sink| Kind::Alertmanager(Box::new(sink))),
+            Self::Servicenow(config) => Servicenow::new(config, env).map(|sink| Kind::Servicenow(Box::new(sink))),
+            Self::Webhook(config) => Webhook::new(config, env).map(|sink| Kind::Webhook(Box::new(sink))),
+        };
+        let kind = kind.map_err(|source| BuildError { kind: self.kind(), source })?;
+        Ok((self.name().to_owned(), Sink { kind, mode: self.mode() }))
     }
 }
 
@@ -89,13 +148,21 @@ pub struct BuildError {
 
 /// A system that is told about incidents.
 #[derive(Debug)]
-pub enum Sink {
-    /// ServiceNow incidents.
+pub struct Sink {
+    kind: Kind,
+    mode: Mode,
+}
+
+/// The closed list.
+#[derive(Debug)]
+enum Kind {
+    Alertmanager(Box<Alertmanager>),
     Servicenow(Box<Servicenow>),
+    Webhook(Box<Webhook>),
 }
 
 /// How an action was carried out.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Done {
     /// What the ledger is to say from here on.
     pub entry: LedgerEntry,
@@ -132,30 +199,70 @@ crate::event::vocabulary! {
         NothingToResolve => "nothing_to_resolve",
         /// The ticket is gone, or no longer ours.
         Gone => "gone",
+        /// The receiver took it; it gives no ticket back.
+        Sent => "sent",
+        /// Recorded in shadow mode; nothing was sent.
+        Shadowed => "shadowed",
     }
+}
+
+/// What the periodic work of a sink came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Kept {
+    /// When to do it again.
+    pub(crate) every: Duration,
+    /// Whether anything was sent.
+    pub(crate) sent: bool,
 }
 
 impl Sink {
     /// Carries out one action. May be called again with the same action after any failure or crash, and then makes
     /// nothing twice.
     pub(crate) async fn tell(&mut self, action: &IncidentAction, ledger: &Ledger) -> Result<Done, Failure> {
-        match self {
-            Self::Servicenow(sink) => sink.tell(action, ledger).await,
+        if self.mode == Mode::Shadow {
+            let entry = ledger.get(&action.incident.key).await?.unwrap_or_default();
+            return Ok(shadow::record(entry, action));
+        }
+        let Done { entry, result } = match &mut self.kind {
+            Kind::Alertmanager(sink) => sink.tell(action, ledger).await?,
+            Kind::Servicenow(sink) => sink.tell(action, ledger).await?,
+            Kind::Webhook(sink) => sink.tell(action, ledger).await?,
+        };
+        // Whatever was recorded in shadow mode is told by now. Only an alert has to be said again.
+        let last = entry.last.filter(|_| matches!(self.kind, Kind::Alertmanager(_)));
+        Ok(Done { entry: LedgerEntry { shadowed: Vec::new(), last, ..entry }, result })
+    }
+
+    /// The sink's periodic work, at once after each start; `None` where it has none. Harmless when repeated.
+    pub(crate) async fn keep_alive(&mut self, ledger: &Ledger) -> Result<Option<Kept>, Failure> {
+        match &mut self.kind {
+            Kind::Alertmanager(sink) if self.mode == Mode::Live => sink.keep_alive(ledger).await.map(Some),
+            Kind::Alertmanager(_) | Kind::Servicenow(_) | Kind::Webhook(_) => Ok(None),
         }
     }
 
-    /// Whether the sink would work: asked once at start, so that a wrong password is known before it matters.
+    /// Whether the sink would work: asked once at start, so that a wrong password is known before it matters. It only
+    /// reads, so it is asked in shadow mode too.
     pub(crate) async fn probe(&mut self) -> Result<(), Failure> {
-        match self {
-            Self::Servicenow(sink) => sink.probe().await,
+        match &mut self.kind {
+            Kind::Alertmanager(sink) => sink.probe().await,
+            Kind::Servicenow(sink) => sink.probe().await,
+            Kind::Webhook(sink) => sink.probe(),
         }
     }
 
     /// What is wrong although actions are carried out; a sentence for an operator.
     pub(crate) fn trouble(&self) -> Option<String> {
-        match self {
-            Self::Servicenow(sink) => sink.trouble(),
+        match &self.kind {
+            Kind::Alertmanager(sink) => sink.trouble(),
+            Kind::Servicenow(sink) => sink.trouble(),
+            Kind::Webhook(_) => None,
         }
+    }
+
+    /// Whether it tells or only records.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
     }
 }
 

@@ -55,6 +55,28 @@ pub struct IncidentAction {
     pub note: String,
 }
 
+/// What a sink in shadow mode would have told about one incident.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WouldHaveTold {
+    /// The sink's name.
+    pub sink: String,
+    /// The steps, oldest first; updates in a row are one.
+    pub steps: Vec<IncidentStep>,
+}
+
+/// Steps kept of one incident in shadow mode; later ones change nothing about what it would have been like.
+const SHADOWED: usize = 64;
+
+impl WouldHaveTold {
+    /// Adds a step to those that would have been told. Updates in a row are one, as the outbox folds them.
+    pub fn add(steps: &mut Vec<IncidentStep>, step: IncidentStep) {
+        let is_repeat = step == IncidentStep::Update && steps.last() == Some(&step);
+        if !is_repeat && steps.len() < SHADOWED {
+            steps.push(step);
+        }
+    }
+}
+
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -146,7 +146,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let token = config.http.token.as_ref().map(|token| token.resolve(&*lookup)).transpose()?;
     let conditions = Conditions::default();
     let restored = conditions.declare("state", true, "the state is being restored");
-    let (publisher, view) = Publisher::new(conditions.clone());
+    let (mut publisher, view) = Publisher::new(conditions.clone());
     let (stop_web, stopped_web) = watch::channel(false);
     tokio::spawn(publisher.keep_readiness(stopped_web.clone()));
     let (inbox, messages) = mpsc::channel(INBOX);
@@ -165,6 +165,8 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let wake = Arc::new(Notify::new());
     let built: Vec<(String, act::Sink)> =
         parts.sinks.iter().map(|sink| sink.build(lookup.clone())).collect::<Result<_, _>>()?;
+    let shadows = parts.sinks.iter().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
+    publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let configuration = (&parts.core, &parts.policies);
     let pump = Pump::new(store.clone(), core, configuration, sinks.clone(), wake.clone(), publisher, restored)?;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, unreachable_pub, reason = "helpers of tests may fail a test")]
 
+#[path = "support/examples.rs"]
+mod examples;
 #[path = "common/incident.rs"]
 mod incident;
 #[path = "servicenow/instance.rs"]
@@ -18,7 +20,7 @@ use authwatch::store::{Commit, LedgerEntry, Store};
 use authwatch::telemetry::condition::{Conditions, Status};
 use axum::http::Method;
 use incident::incident;
-use instance::{Awkward, Instance};
+use instance::{Awkward, ChangesFault, Instance};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -90,6 +92,7 @@ impl Bench {
         let env: Env = Arc::new(move |name| match name {
             "SN_USER" => Some("user".to_owned()),
             "SN_PASSWORD" => Some(password.lock().expect("not poisoned").clone()),
+            "SN_CLIENT" => Some("s & c".to_owned()),
             _ => None,
         });
         let config: act::Config =
@@ -821,4 +824,195 @@ async fn a_stop_ends_a_worker_that_waits_and_finishes_what_is_due() {
     bench.until("refused", || bench.detail().contains("answered 503")).await;
     tokio::time::timeout(act::DRAIN, bench.stop(running)).await.expect("does not wait for the server");
     assert_eq!(bench.store().count(SINK).expect("counts"), 1, "kept for the next start");
+}
+
+fn oauth() -> Value {
+    json!({ "auth": { "oauth": { "client_id": "client", "client_secret": { "env": "SN_CLIENT" } } } })
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_as_a_form_and_kept() {
+    let bench = Bench::with(oauth()).await;
+    bench.tell(&[action(1, Open), action(2, Update)]).await;
+    bench.instance.row(KEY);
+    assert_eq!(
+        bench.instance.lock().token_requests,
+        ["grant_type=client_credentials&client_id=client&client_secret=s+%26+c"]
+    );
+    bench.healthy();
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_ends() {
+    let bench = Bench::with(oauth()).await;
+    bench.instance.lock().expires_in = 1;
+    let running = bench.start();
+    bench.until("reached", || bench.condition().is_some_and(|status| status.ok)).await;
+    tokio::time::sleep(Duration::from_millis(950)).await;
+    bench.commit(&[action(1, Open)]);
+    bench.drained().await;
+    bench.stop(running).await;
+    assert!(bench.instance.lock().token_requests.len() >= 2);
+    assert_eq!(bench.metric("authwatch_sink_retries_total{", &[]), 0.0, "no request met its end");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_asked_for_anew_once() {
+    let bench = Bench::with(oauth()).await;
+    let running = bench.start();
+    bench.until("reached", || bench.condition().is_some_and(|status| status.ok)).await;
+    bench.instance.lock().token.clear();
+    bench.commit(&[action(1, Open)]);
+    bench.drained().await;
+    assert_eq!(bench.metric("authwatch_sink_retries_total{", &[]), 0.0, "within the same attempt");
+    assert_eq!(bench.instance.lock().token_requests.len(), 2);
+    bench.stop(running).await;
+    bench.instance.row(KEY);
+}
+
+#[tokio::test]
+async fn trap_the_same_token_again_is_nothing_new_to_try() {
+    let bench = Bench::with(oauth()).await;
+    bench.instance.lock().token = "given-before".to_owned();
+    bench.instance.script(Method::GET, [Awkward::Refuse(401, None)]);
+    let running = bench.start();
+    bench.until("named", || bench.detail().contains("answered 401 to GET on `incident`")).await;
+    assert_eq!(bench.instance.sent(&Method::GET).len(), 1);
+    assert_eq!(bench.instance.lock().token_requests.len(), 2);
+    bench.stop(running).await;
+}
+
+#[tokio::test]
+async fn a_client_that_gets_no_token_says_what_to_look_at() {
+    let bench = Bench::with(oauth()).await;
+    bench.instance.lock().refuse_tokens = [401, 503, 429].into();
+    bench.commit(&[action(1, Open)]);
+    let running = bench.start();
+    bench.until("named", || bench.detail().contains("check `client_id` and `client_secret`")).await;
+    assert!(bench.detail().contains("401 to the request for a token: access_denied awkward"), "{}", bench.detail());
+    bench.drained().await;
+    bench.stop(running).await;
+    bench.instance.row(KEY);
+    assert_eq!(bench.instance.sent(&Method::POST).len(), 1, "nothing was sent without a token");
+    for reason in ["unauthorized", "server_error", "rate_limited"] {
+        let labels = [&*format!("reason=\"{reason}\"")];
+        assert_eq!(bench.metric("authwatch_sink_retries_total{", &labels), 1.0, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_key_goes_in_its_header_and_a_new_one_is_picked_up() {
+    let bench = Bench::with(json!({ "auth": { "api_key": { "env": "SN_PASSWORD" } } })).await;
+    bench.instance.lock().api_key = "secret".to_owned();
+    bench.tell(&[action(1, Open)]).await;
+    bench.instance.row(KEY);
+    let running = bench.start();
+    bench.until("reached", || bench.condition().is_some_and(|status| status.ok)).await;
+    bench.instance.lock().api_key = "rotated".to_owned();
+    *bench.password.lock().expect("not poisoned") = "rotated".to_owned();
+    bench.commit(&[action(2, Resolve)]);
+    bench.drained().await;
+    bench.stop(running).await;
+    assert_eq!(bench.instance.row(KEY)["state"], "6");
+    assert_eq!(bench.metric("authwatch_sink_retries_total{", &[]), 0.0);
+    let queries: Vec<String> = bench.instance.lock().seen.iter().map(|seen| seen.query.clone()).collect();
+    assert!(queries.iter().all(|query| !query.contains("secret")), "never in the address: {queries:?}");
+}
+
+/// A change request whose planned window covers the onset of [`action`].
+fn change(number: &str) -> Value {
+    json!({
+        "number": number, "state": "-1", "short_description": "Okta policy push", "category": "software",
+        "cmdb_ci": { "link": "https://x/ci1", "value": "ci1" },
+        "start_date": "2026-03-02 10:00:00", "end_date": "2026-03-02 11:00:00",
+    })
+}
+
+async fn opening_note(bench: &Bench) -> String {
+    bench.tell(&[action(1, Open)]).await;
+    let row = bench.instance.row(KEY);
+    bench.instance.notes(&row["sys_id"])[0].clone()
+}
+
+#[tokio::test]
+async fn a_ticket_names_the_changes_that_were_planned_for_its_onset() {
+    let bench = Bench::with(json!({ "changes": { "category": "software", "short_description": "okta" } })).await;
+    bench.instance.lock().changes = vec![change("CHG0030001"), change("CHG0030002")];
+    let note = opening_note(&bench).await;
+    assert_eq!(
+        note,
+        "Opened by authwatch. note 1\nChanges in an approved window at onset: \
+         CHG0030001 (2026-03-02 10:00:00 to 2026-03-02 11:00:00 UTC), \
+         CHG0030002 (2026-03-02 10:00:00 to 2026-03-02 11:00:00 UTC)"
+    );
+    bench.tell(&[action(2, Update)]).await;
+    assert_eq!(
+        bench.instance.lock().change_queries,
+        ["stateIN-2,-1,0,3^start_date<=2026-03-02 10:01:00^end_date>=2026-03-02 10:01:00^category=software\
+          ^short_descriptionLIKEokta^ORDERBYstart_date"],
+        "once, when it opens"
+    );
+    bench.healthy();
+}
+
+#[tokio::test]
+async fn a_ticket_without_a_planned_change_says_so_and_one_that_is_not_to_ask_does_not() {
+    let bench = Bench::with(json!({ "changes": true })).await;
+    let note = opening_note(&bench).await;
+    assert!(note.ends_with("Changes in an approved window at onset: none (outside any approved window)"), "{note}");
+    let bench = Bench::new().await;
+    assert_eq!(opening_note(&bench).await, "Opened by authwatch. note 1");
+    assert!(bench.instance.lock().change_queries.is_empty());
+}
+
+#[tokio::test]
+async fn trap_a_query_that_loses_its_conditions_names_no_foreign_change() {
+    let bench = Bench::with(json!({ "changes": true })).await;
+    let mut foreign = change("CHG0030009");
+    foreign["end_date"] = json!("2026-03-02 10:00:30");
+    bench.instance.lock().changes = vec![change("CHG0030001"), foreign];
+    let note = opening_note(&bench).await;
+    assert!(note.ends_with("onset: not known (change requests could not be read)"), "{note}");
+    assert!(bench.detail().contains("look-ups return changes that were not asked for"), "{}", bench.detail());
+    assert_eq!(bench.metric("authwatch_sink_lookup_mismatches_total{", &[]), 1.0);
+}
+
+#[tokio::test]
+async fn changes_that_cannot_be_read_never_hold_up_a_ticket() {
+    for fault in [ChangesFault::Status(403), ChangesFault::Status(500), ChangesFault::Silence] {
+        let bench = Bench::with(json!({ "changes": true, "timeout": "30s" })).await;
+        bench.instance.lock().changes_fault = Some(fault);
+        let began = authwatch::clock::monotonic();
+        let note = opening_note(&bench).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "{fault:?}");
+        assert!(note.ends_with("not known (change requests could not be read)"), "{fault:?}: {note}");
+        assert!(bench.detail().starts_with("change requests cannot be read: "), "{fault:?}: {}", bench.detail());
+        assert_eq!(bench.metric("authwatch_sink_retries_total{", &[]), 0.0, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_goes_live_opens_one_whole_ticket_for_what_is_open() {
+    let mut bench = Bench::with(json!({ "mode": "shadow" })).await;
+    bench.tell(&[action(1, Open)]).await;
+    bench.tell(&[action(2, Update)]).await;
+    assert!(bench.instance.lock().seen.iter().all(|seen| seen.method == Method::GET), "nothing was written");
+    assert_eq!(bench.ledger().shadowed, [Open, Update]);
+    bench.config["mode"] = json!("live");
+    bench.instance.script(Method::POST, [Awkward::DoneThen(500)]);
+    let running = bench.start();
+    bench
+        .until("told", || bench.store().ledger(SINK, KEY).expect("reads").is_some_and(|entry| entry.revision == 2))
+        .await;
+    bench.stop(running).await;
+    let row = bench.instance.row(KEY);
+    assert_eq!(row["description"], "What fails, text 2\n\nauthwatch revision 2");
+    assert_eq!(bench.instance.notes(&row["sys_id"]), ["Opened by authwatch. note 2"]);
+    bench.tell(&[action(3, Resolve)]).await;
+    assert_eq!(bench.instance.row(KEY)["state"], "6");
+}
+
+#[test]
+fn the_pages_examples_are_valid() {
+    examples::check("servicenow");
 }

@@ -60,13 +60,15 @@ fn first(rows: Vec<(u64, IncidentAction)>) -> Option<Job> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod testing {
+    //! An action for unit tests of this room.
+
+    use super::{IncidentAction, IncidentStep};
     use crate::action::{Evidence, Incident, Severity};
     use crate::event::{Org, Timestamp};
-    use IncidentStep::{Open, Reopen, Resolve, Update};
 
-    fn action(key: &str, revision: u32, step: IncidentStep) -> Action {
+    /// An action with a text and a note that name its revision.
+    pub(in crate::act) fn action(key: &str, revision: u32, step: IncidentStep) -> IncidentAction {
         let at = Timestamp(0);
         let incident = Incident {
             key: key.into(),
@@ -85,7 +87,17 @@ mod tests {
             evidence: Evidence::default(),
         };
         let (description, note) = (format!("text {revision}"), format!("note {revision}"));
-        Action::Incident(Box::new(IncidentAction { step, at, revision, incident, description, note }))
+        IncidentAction { step, at, revision, incident, description, note }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use IncidentStep::{Open, Reopen, Resolve, Update};
+
+    fn action(key: &str, revision: u32, step: IncidentStep) -> Action {
+        Action::Incident(Box::new(testing::action(key, revision, step)))
     }
 
     /// Rows as (key, step); the sequence and the revision are the place in the list.

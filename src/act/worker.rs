@@ -2,6 +2,8 @@
 //!
 //! One request is in flight at a time. A failure of one incident holds up that incident; a failure of the sink holds
 //! up the sink. A crash between telling and recording repeats the telling, which every integration makes harmless.
+//! Before the outbox comes the sink's periodic work where it has any ([`Sink::keep_alive`]), after it what a shadow
+//! left to be told ([`shadow::owed`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use super::ledger::Ledger;
 use super::queue::{self, Job};
 use super::retry::{Backoff, Class, Failure, Scope};
-use super::{Done, Sink};
+use super::shadow::{self, Mode};
+use super::{Done, Kept, Sink};
+use crate::action::IncidentAction;
 use crate::store::Store;
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
@@ -58,6 +62,10 @@ pub(super) struct Worker {
     reached: bool,
     whole: Held,
     incidents: BTreeMap<SmolStr, Held>,
+    /// When the periodic work is due; `None` where there is none.
+    alive: Option<Instant>,
+    /// What a shadow left to be told; `None` until it was looked for.
+    owed: Option<BTreeMap<SmolStr, IncidentAction>>,
 }
 
 /// What one turn came to.
@@ -71,8 +79,8 @@ enum Turn {
 impl Worker {
     pub(super) fn new(name: String, sink: Sink, store: Arc<Store>, condition: Condition) -> Self {
         let ledger = Ledger::new(store, &name);
-        let (whole, incidents) = (Held::default(), BTreeMap::new());
-        Self { name, sink, ledger, condition, reached: false, whole, incidents }
+        let (whole, incidents, alive) = (Held::default(), BTreeMap::new(), Some(clock::monotonic()));
+        Self { name, sink, ledger, condition, reached: false, whole, incidents, alive, owed: None }
     }
 
     /// Works until told to stop.
@@ -111,29 +119,80 @@ impl Worker {
         if !self.whole.is_due(clock::monotonic()) {
             return Turn::Idle(self.whole.until);
         }
-        match self.next_job().await {
-            Ok(Ok(job)) => {
-                self.carry_out(job).await;
-                Turn::Worked
-            }
-            Ok(Err(_)) if !self.reached => {
-                let probed = self.sink.probe().await;
-                self.reached = probed.is_ok();
-                match probed {
-                    Ok(()) => self.well(),
-                    Err(failure) => {
-                        self.whole.hold(failure.wait);
-                        self.ill(&failure);
-                    }
-                }
-                Turn::Worked
-            }
-            Ok(Err(until)) => Turn::Idle(until),
+        match self.step().await {
+            Ok(turn) => turn,
             Err(failure) => {
                 self.whole.hold(failure.wait);
                 self.ill(&failure);
                 Turn::Idle(self.whole.until)
             }
+        }
+    }
+
+    /// One step; an error holds up the sink.
+    async fn step(&mut self) -> Result<Turn, Failure> {
+        if self.alive.is_some_and(|due| due <= clock::monotonic()) {
+            self.keep_alive().await?;
+        }
+        let until = match self.next_job().await? {
+            Ok(job) => {
+                self.carry_out(job).await;
+                return Ok(Turn::Worked);
+            }
+            Err(until) => until,
+        };
+        if let Some(job) = self.next_owed().await? {
+            self.carry_out(job).await;
+            return Ok(Turn::Worked);
+        }
+        if self.reached {
+            return Ok(Turn::Idle(until.into_iter().chain(self.alive).min()));
+        }
+        self.sink.probe().await?;
+        self.reached = true;
+        self.well();
+        Ok(Turn::Worked)
+    }
+
+    async fn keep_alive(&mut self) -> Result<(), Failure> {
+        match self.sink.keep_alive(&self.ledger).await {
+            Ok(kept) => {
+                self.alive = kept.map(|kept| clock::monotonic() + kept.every);
+                if matches!(kept, Some(Kept { sent: true, .. })) {
+                    self.reached = true;
+                    self.whole = Held::default();
+                    self.well();
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                Metric::SinkRetries.counter(&[&self.name, failure.reason.as_str()]).increment(1);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The first incident of those that a shadow left to be told that is due.
+    async fn next_owed(&mut self) -> Result<Option<Job>, Failure> {
+        if self.owed.is_none() {
+            let entries = match self.sink.mode() {
+                Mode::Live => self.ledger.blocking(Store::ledger_all).await?,
+                Mode::Shadow => Vec::new(),
+            };
+            let owed = |(key, entry): (String, _)| Some((SmolStr::from(key), shadow::owed(&entry)?));
+            self.owed = Some(entries.into_iter().filter_map(owed).collect());
+        }
+        let now = clock::monotonic();
+        let is_due = |key: &SmolStr| self.incidents.get(key).is_none_or(|held| held.is_due(now));
+        let first = self.owed.iter().flatten().find(|(key, _)| is_due(key));
+        Ok(first.map(|(_, action)| Job { sequences: Vec::new(), action: action.clone() }))
+    }
+
+    /// Nothing of the incident waits for its turn any more.
+    fn settled(&mut self, key: &SmolStr) {
+        self.incidents.remove(key);
+        if let Some(owed) = &mut self.owed {
+            owed.remove(key);
         }
     }
 
@@ -174,7 +233,7 @@ impl Worker {
             Ok(()) => {
                 self.reached = true;
                 self.whole = Held::default();
-                self.incidents.remove(job.key());
+                self.settled(job.key());
                 self.well();
             }
             Err(failure) => self.failed(&job, failure).await,
@@ -223,7 +282,7 @@ impl Worker {
             self.ill(&failure);
             return;
         }
-        self.incidents.remove(job.key());
+        self.settled(job.key());
         let (incident, step) = (job.key().as_str(), job.action.step.as_str());
         Metric::SinkActions.counter(&[&self.name, step, "dead_letter"]).increment(1);
         let detail = &failure.detail;

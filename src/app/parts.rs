@@ -113,7 +113,8 @@ impl Parts {
             needs.push(Need { origin: None, part: "http.token".to_owned(), what: Needed::Secret(token.clone()) });
         }
         let sources = sources(config, &mut needs)?;
-        let sinks = sinks(config, &mut needs)?;
+        let mut warnings = Vec::new();
+        let sinks = sinks(config, &mut needs, &mut warnings)?;
         let tables = tables(config.rules.as_deref())?;
         let mut names: BTreeMap<Org, BTreeSet<SourceName>> = BTreeMap::new();
         for part in &sources {
@@ -121,7 +122,7 @@ impl Parts {
         }
         let mut core = config.core(&names);
         let mut policies = policies::read(config, &mut core)?;
-        let mut warnings = yield_to_okta(&sources, &mut core, &mut policies);
+        warnings.extend(yield_to_okta(&sources, &mut core, &mut policies));
         warnings.extend(unread_groups(&sources, &core));
         Ok(Self { sources, sinks, tables, core, policies, warnings, needs })
     }
@@ -162,6 +163,15 @@ pub fn tables(rules: Option<&Path>) -> Result<Tables, PartsError> {
     }
     files.sort();
     Ok(Tables::from_yaml(&files)?)
+}
+
+/// The names of the sinks in the order of the file.
+///
+/// # Errors
+/// Where a section is invalid.
+pub fn sink_names(config: &Config) -> Result<Vec<String>, PartsError> {
+    let sinks = sinks(config, &mut Vec::new(), &mut Vec::new())?;
+    Ok(sinks.iter().map(|sink| sink.name().to_owned()).collect())
 }
 
 /// The groups whose people each org has to know: those of cohorts, of break-glass people, and of a file's policies.
@@ -252,7 +262,8 @@ fn choose_group_readers(sources: &mut [SourcePart]) {
     }
 }
 
-fn sinks(config: &Config, needs: &mut Vec<Need>) -> Result<Vec<act::Config>, PartsError> {
+/// The sinks; each has read the files that it names.
+fn sinks(config: &Config, needs: &mut Vec<Need>, warnings: &mut Vec<Warning>) -> Result<Vec<act::Config>, PartsError> {
     let mut names = BTreeSet::new();
     let mut sinks = Vec::new();
     for integration in &config.sinks {
@@ -268,6 +279,9 @@ fn sinks(config: &Config, needs: &mut Vec<Need>) -> Result<Vec<act::Config>, Par
             return Err(ConfigError::invalid(place(integration, "name"), why).into());
         }
         names.insert(name);
+        sink.load(&config.base).map_err(|flaw| ConfigError::invalid(place(integration, flaw.key), flaw.text))?;
+        let warned = sink.warnings().into_iter();
+        warnings.extend(warned.map(|remark| Warning::at(place(integration, remark.key), remark.text)));
         sinks.push(sink);
     }
     Ok(sinks)

@@ -9,9 +9,11 @@ use metrics::{Counter, Gauge};
 use smol_str::SmolStr;
 use tokio::sync::watch;
 
+use crate::action::{Incident, WouldHaveTold};
 use crate::adoption::{Funnel, Stages};
 use crate::clock;
 use crate::event::{Org, Outcome, Reason, SourceName, Span, Timestamp};
+use crate::store::Store;
 use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
 use crate::watch::{OrgView, PostureCounts, SeriesView, Watch};
@@ -38,6 +40,13 @@ pub(super) struct Publisher {
     adoption: Arc<BTreeMap<Org, Funnel>>,
     last_commit: Instant,
     started: Timestamp,
+    shadows: Option<Shadows>,
+}
+
+/// Where it stands what sinks in shadow mode would have told.
+struct Shadows {
+    store: Arc<Store>,
+    sinks: Vec<String>,
 }
 
 impl Publisher {
@@ -54,8 +63,14 @@ impl Publisher {
             adoption: Arc::default(),
             last_commit: clock::monotonic(),
             started: clock::now(),
+            shadows: None,
         };
         (publisher, receiver)
+    }
+
+    /// Shows with every incident what these sinks, which are in shadow mode, would have told of it.
+    pub(super) fn show_shadows(&mut self, store: Arc<Store>, sinks: Vec<String>) {
+        self.shadows = (!sinks.is_empty()).then_some(Shadows { store, sinks });
     }
 
     /// Keeps the readiness of sources in the view up to date until `stop`: a source that has fallen silent brings no
@@ -107,6 +122,11 @@ impl Publisher {
         let before = self.view.borrow().clone();
         let before = if with_gauges { None } else { Some(&*before) };
         let mut view = view_of(watch, silent, before, &self.conditions, self.started);
+        match (&self.shadows, before) {
+            (Some(_), Some(before)) => view.would_have_told.clone_from(&before.would_have_told),
+            (Some(shadows), None) => view.would_have_told = shadows.of(&view.incidents),
+            (None, _) => {}
+        }
         view.adoption = Arc::clone(&self.adoption);
         self.view.send_replace(Arc::new(view));
     }
@@ -241,6 +261,21 @@ impl Publisher {
     fn set(&mut self, metric: Metric, labels: &[&str], value: f64) {
         let key = (metric, labels.iter().map(|label| (*label).to_owned()).collect());
         self.gauges.entry(key).or_insert_with(|| metric.gauge(labels)).set(value);
+    }
+}
+
+impl Shadows {
+    /// By incident, what each sink would have told. An entry that cannot be read is left out: the sink's worker meets
+    /// the same failure and says so.
+    fn of(&self, incidents: &[Incident]) -> BTreeMap<SmolStr, Vec<WouldHaveTold>> {
+        let told = |incident: &Incident| {
+            let of_sink = |sink: &String| {
+                let entry = self.store.ledger(sink, &incident.key).ok().flatten()?;
+                (!entry.shadowed.is_empty()).then(|| WouldHaveTold { sink: sink.clone(), steps: entry.shadowed })
+            };
+            (incident.key.clone(), self.sinks.iter().filter_map(of_sink).collect::<Vec<_>>())
+        };
+        incidents.iter().map(told).filter(|(_, told)| !told.is_empty()).collect()
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
-use crate::action::Incident;
+use crate::action::{Action, Incident, IncidentStep, WouldHaveTold};
 use crate::adoption::Funnel;
 use crate::attempt::Verdict;
 use crate::event::{Credential, Kind, Org, Outcome, Reason, Reject};
@@ -25,6 +26,30 @@ pub struct Count {
     pub n: u64,
 }
 
+/// One incident, with what the configured sinks would have been told of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Reported {
+    /// The incident.
+    #[serde(flatten)]
+    pub incident: Incident,
+    /// By sink; absent without a configuration that has sinks, as nobody can be named then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_have_told: Vec<WouldHaveTold>,
+}
+
+/// The steps of every incident, in the order in which they were decided.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Steps(BTreeMap<SmolStr, Vec<IncidentStep>>);
+
+impl Steps {
+    /// Takes what the core decided.
+    pub fn drain(&mut self, watch: &mut Watch) {
+        while let Some(Action::Incident(action)) = watch.poll_action() {
+            WouldHaveTold::add(self.0.entry(action.incident.key.clone()).or_default(), action.step);
+        }
+    }
+}
+
 /// The document. Records in = `events` + `duplicates` + the sum of `rejected`; `late` and `undated` are part of
 /// `events`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -42,7 +67,7 @@ pub struct Report {
     /// Events by meaning.
     pub counts: Vec<Count>,
     /// Incidents, oldest first.
-    pub incidents: Vec<Incident>,
+    pub incidents: Vec<Reported>,
     /// How far phishing-resistant sign-in has come, by org; absent in reports of older versions.
     #[serde(default)]
     pub adoption: BTreeMap<Org, Funnel>,
@@ -79,10 +104,13 @@ impl Report {
             counts.rejected.iter().for_each(|(reason, n)| *report.rejected.entry(*reason).or_default() += n);
             counts.attempts.iter().for_each(|((verdict, _), n)| *report.attempts.entry(*verdict).or_default() += n);
             counts.events.iter().for_each(|(meaning, n)| *by_meaning.entry(*meaning).or_default() += n);
-            report.incidents.extend(org.incidents());
+            let reported = |incident| Reported { incident, would_have_told: Vec::new() };
+            report.incidents.extend(org.incidents().into_iter().map(reported));
             report.adoption.insert(org.name().clone(), org.adoption(org.now()));
         }
-        report.incidents.sort_by(|a, b| a.opened_at.cmp(&b.opened_at).then_with(|| a.key.cmp(&b.key)));
+        report.incidents.sort_by(|Reported { incident: a, .. }, Reported { incident: b, .. }| {
+            a.opened_at.cmp(&b.opened_at).then_with(|| a.key.cmp(&b.key))
+        });
         report.counts = by_meaning
             .into_iter()
             .map(|(meaning, n)| Count {
@@ -94,6 +122,15 @@ impl Report {
             })
             .collect();
         report
+    }
+
+    /// Adds what each sink would have been told.
+    pub fn would_have_told(&mut self, sinks: &[String], steps: &Steps) {
+        for Reported { incident, would_have_told } in &mut self.incidents {
+            let Some(steps) = steps.0.get(&incident.key) else { continue };
+            *would_have_told =
+                sinks.iter().map(|sink| WouldHaveTold { sink: sink.clone(), steps: steps.clone() }).collect();
+        }
     }
 
     /// Records that went in.

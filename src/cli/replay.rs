@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{Exit, Failure, Outcome, Output};
+use crate::action::WouldHaveTold;
 use crate::adoption::{Numbers, Stages};
 use crate::app::parts;
 use crate::app::policies::{self, FilePolicies};
-use crate::app::report::Report;
+use crate::app::report::{Report, Reported, Steps};
 use crate::classify::Reader;
 use crate::clock;
 use crate::config::{Config, Environment};
@@ -53,12 +54,17 @@ pub struct Args {
 /// Where a file cannot be read or the configuration is invalid.
 pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let began = clock::monotonic();
+    let config = args.config.as_deref().map(|path| Config::load(path, environment)).transpose();
+    let config = config.map_err(Failure::invalid)?;
+    let sinks = config.as_ref().map(parts::sink_names).transpose().map_err(Failure::invalid)?.unwrap_or_default();
+    let mut steps = Steps::default();
     let (watch, missing) = match args.files.as_slice() {
-        [file] if JournalFile::is(file) => (replay_journal(file)?, Vec::new()),
-        files => replay_events(files, args.config.as_deref(), environment)?,
+        [file] if JournalFile::is(file) => (replay_journal(file, &mut steps)?, Vec::new()),
+        files => replay_events(files, config.as_ref(), &mut steps)?,
     };
     let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let report = Report::of(&watch, wall_ms, missing);
+    let mut report = Report::of(&watch, wall_ms, missing);
+    report.would_have_told(&sinks, &steps);
     let mut output = Output::stdout();
     if args.json {
         output.json(&report)?;
@@ -92,7 +98,7 @@ fn missing_inputs(policies: &FilePolicies) -> Vec<String> {
     missing.map(str::to_owned).collect()
 }
 
-fn replay_journal(path: &Path) -> Result<Watch, Failure> {
+fn replay_journal(path: &Path, steps: &mut Steps) -> Result<Watch, Failure> {
     let journal = JournalFile::open(path)?;
     let mut watch = match &journal.base {
         Some(base) => Watch::restore(base)?,
@@ -100,7 +106,7 @@ fn replay_journal(path: &Path) -> Result<Watch, Failure> {
     };
     for inputs in journal {
         inputs?.iter().for_each(|input| watch.handle(input));
-        while watch.poll_action().is_some() {}
+        steps.drain(&mut watch);
     }
     watch.finish();
     Ok(watch)
@@ -115,14 +121,13 @@ struct Ground {
 }
 
 impl Ground {
-    fn new(config: Option<&Path>, environment: &Environment) -> Result<Self, Failure> {
-        let config = config.map(|path| Config::load(path, environment)).transpose().map_err(Failure::invalid)?;
-        let org = config.as_ref().map_or_else(|| Org::new(ORG), |config| config.org.clone());
+    fn new(config: Option<&Config>) -> Result<Self, Failure> {
+        let org = config.map_or_else(|| Org::new(ORG), |config| config.org.clone());
         let source = SourceName::new(format!("file:{org}"));
         let sources = [(org.clone(), [source.clone()].into())].into();
-        let rules = config.as_ref().and_then(|config| config.rules.as_deref());
+        let rules = config.and_then(|config| config.rules.as_deref());
         let tables = Arc::new(parts::tables(rules).map_err(Failure::invalid)?);
-        let mut core = match &config {
+        let mut core = match config {
             Some(config) => config.core(&sources),
             None => {
                 let sources = [source.clone()].into();
@@ -130,17 +135,17 @@ impl Ground {
                 CoreConfig { orgs, ..CoreConfig::default() }
             }
         };
-        let policies = config.map(|config| policies::read(&config, &mut core)).transpose().map_err(Failure::invalid)?;
+        let policies = config.map(|config| policies::read(config, &mut core)).transpose().map_err(Failure::invalid)?;
         Ok(Self { source, reader: Reader::new(org, tables), core, policies: policies.unwrap_or_default() })
     }
 }
 
 fn replay_events(
     files: &[PathBuf],
-    config: Option<&Path>,
-    environment: &Environment,
+    config: Option<&Config>,
+    steps: &mut Steps,
 ) -> Result<(Watch, Vec<String>), Failure> {
-    let Ground { source, reader, core, policies } = Ground::new(config, environment)?;
+    let Ground { source, reader, core, policies } = Ground::new(config)?;
     let mut watch = Watch::new();
     for input in policies::inputs(&CoreConfig::default(), &core, &policies) {
         watch.handle(&input);
@@ -154,7 +159,7 @@ fn replay_events(
                 Ok(event) => Input::Event { source, event: Box::new(event) },
                 Err(reason) => Input::Reject { source, reason },
             });
-            while watch.poll_action().is_some() {}
+            steps.drain(&mut watch);
         };
         match record.body {
             Body::Whole(bytes) => reader.read_record(bytes, &mut fold),
@@ -162,7 +167,7 @@ fn replay_events(
         }
     }
     watch.handle(&Input::Progress { source, now: None, caught_up: true });
-    while watch.poll_action().is_some() {}
+    steps.drain(&mut watch);
     watch.finish();
     Ok((watch, missing_inputs(&policies)))
 }
@@ -211,10 +216,14 @@ fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::R
     if report.incidents.is_empty() {
         output.line("no incident")?;
     }
-    for incident in &report.incidents {
+    for Reported { incident, would_have_told } in &report.incidents {
         let end = incident.resolved_at.map_or_else(|| "still open".to_owned(), |at| format!("resolved {at}"));
         output.line(format_args!("incident {}: {}", incident.key, incident.title))?;
         output.line(format_args!("  onset {}, opened {}, {end}", incident.onset, incident.opened_at))?;
+        for WouldHaveTold { sink, steps } in would_have_told {
+            let steps: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
+            output.line(format_args!("  would have told {sink}: {}", steps.join(", ")))?;
+        }
     }
     for (org, funnel) in report.adoption.iter().filter(|(_, funnel)| funnel.all.numbers.seen > 0) {
         output.line(format_args!("adoption of {org}, people seen in 90 days:"))?;

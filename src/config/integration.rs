@@ -22,12 +22,10 @@ pub(super) const SOURCES: Kinds = Kinds { what: "source", built: &["okta", "file
 /// What can be a sink.
 pub(super) const SINKS: Kinds = Kinds {
     what: "sink",
-    built: &["servicenow"],
+    built: &["servicenow", "alertmanager", "webhook"],
     planned: &[
-        "alertmanager",
         "pagerduty",
         "slack",
-        "webhook",
         "splunk",
         "elastic",
         "syslog",

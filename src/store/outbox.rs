@@ -7,9 +7,9 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::error::Trouble;
-use super::tables::{DEAD, LEDGER, OUTBOX, decode, encode, meta, number};
+use super::tables::{DEAD, LEDGER, OUTBOX, decode, decode_grown, encode, meta, number};
 use super::{Store, StoreError};
-use crate::action::{Action, Severity};
+use crate::action::{Action, IncidentAction, IncidentStep, Severity};
 use crate::event::Timestamp;
 
 /// Rows in the outbox over all sinks; beyond it the oldest become dead letters.
@@ -18,8 +18,9 @@ pub const OUTBOX_LIMIT: u64 = 10_000;
 /// Dead letters kept over all sinks; beyond it the oldest are dropped.
 pub const DEAD_LETTER_LIMIT: u64 = 1_000;
 
-/// What a sink has told about one incident, and under which name the other side keeps it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+/// What a sink has told about one incident, and under which name the other side keeps it. Stored by position: new
+/// fields come last.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// The newest revision carried out; a row with this revision or an older one is done.
     pub revision: u32,
@@ -51,6 +52,14 @@ pub struct LedgerEntry {
     pub reposts: u32,
     /// A person took it over: only notes follow.
     pub human: bool,
+    /// Steps that a sink in shadow mode recorded instead of telling them, since anything was told last; see
+    /// [`crate::action::WouldHaveTold`].
+    pub shadowed: Vec<IncidentStep>,
+    /// The last action, where it is to be told later or told again: recorded in shadow mode, or an alert that must be
+    /// re-sent.
+    pub last: Option<Box<IncidentAction>>,
+    /// When `last` was told, host clock.
+    pub told_at: Option<Timestamp>,
 }
 
 /// An action that could not be carried out and never will be.
@@ -229,7 +238,7 @@ impl Store {
     pub fn ledger(&self, sink: &str, key: &str) -> Result<Option<LedgerEntry>, StoreError> {
         self.read("read the ledger", |txn| {
             let row = txn.open_table(LEDGER)?.get((sink, key))?;
-            row.map(|entry| decode(entry.value())).transpose()
+            row.map(|entry| decode_grown(entry.value())).transpose()
         })
     }
 
@@ -247,7 +256,7 @@ impl Store {
                 if of != sink {
                     break;
                 }
-                entries.push((key.to_owned(), decode(entry.value())?));
+                entries.push((key.to_owned(), decode_grown(entry.value())?));
             }
             Ok(entries)
         })

@@ -1,7 +1,8 @@
 //! The tables of the state file, and the one codec for what is in them.
 //!
 //! Every value that is not a bare number is postcard, in a zstd frame of level 1 with its own checksum: compact, and
-//! damage is seen when it is read. A change of any stored type is a new [`FORMAT`].
+//! damage is seen when it is read. A change of any stored type is a new [`FORMAT`], but for fields at the end of one that
+//! is read with [`decode_grown`].
 
 use std::io::Read;
 
@@ -86,6 +87,15 @@ pub(super) fn decode<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Trouble> {
     postcard::from_bytes(&unpack(packed)?).map_err(|error| Trouble::Decode(error.into()))
 }
 
+/// Unpacks a value whose type may have got fields at its end since it was written; they must be such that zeros mean
+/// nothing there (`None`, no elements, 0). A value with more fields than the type has is read as far as it has them.
+pub(super) fn decode_grown<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Trouble> {
+    let mut bytes = unpack(packed)?;
+    // Damage was seen while unpacking, so what is missing was never there. One field is one zero byte.
+    bytes.extend([0; 16]);
+    postcard::from_bytes(&bytes).map_err(|error| Trouble::Decode(error.into()))
+}
+
 /// Packs bytes.
 pub(super) fn pack(bytes: &[u8]) -> Result<Vec<u8>, Trouble> {
     let packed = (|| {
@@ -111,6 +121,19 @@ pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_from_before_a_field_and_one_from_after_it_are_read() {
+        type Before = (u32, String);
+        type After = (u32, String, Vec<u8>, Option<String>);
+        let before: Before = (7, "x".to_owned());
+        let packed = encode(&before).expect("packs");
+        assert_eq!(decode_grown::<After>(&packed).expect("reads"), (7, "x".to_owned(), vec![], None));
+        let after: After = (7, "x".to_owned(), vec![1], Some("y".to_owned()));
+        let packed = encode(&after).expect("packs");
+        assert_eq!(decode_grown::<After>(&packed).expect("reads"), after);
+        assert_eq!(decode::<Before>(&packed).expect("reads"), before);
+    }
 
     #[test]
     fn a_flipped_bit_in_a_value_is_seen() {

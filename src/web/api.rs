@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{DecisionRow, SeriesRow, Shared, Status};
-use crate::action::Incident;
+use crate::action::{Incident, WouldHaveTold};
 use crate::adoption::Funnel;
 use crate::clock;
 use crate::event::{Org, Timestamp};
@@ -23,7 +23,15 @@ struct StatusReply<'a> {
 
 #[derive(Serialize)]
 struct Incidents<'a> {
-    incidents: &'a [Incident],
+    incidents: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    incident: &'a Incident,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    would_have_told: &'a [WouldHaveTold],
 }
 
 #[derive(Serialize)]
@@ -50,7 +58,9 @@ pub(super) async fn status(State(shared): State<Shared>) -> Json<serde_json::Val
 
 /// `/api/v1/incidents`.
 pub(super) async fn incidents(State(shared): State<Shared>) -> Json<serde_json::Value> {
-    json(&Incidents { incidents: &shared.view().incidents })
+    let view = shared.view();
+    let rows = view.incidents.iter().map(|incident| Row { incident, would_have_told: view.told(&incident.key) });
+    json(&Incidents { incidents: rows.collect() })
 }
 
 /// `/api/v1/series`.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
-use crate::action::Incident;
+use crate::action::{Incident, WouldHaveTold};
 use crate::adoption::Funnel;
 use crate::event::{Check, Org, Outcome, Platform, PostureCheck, PostureSource, Reason, Reject, SourceName, Timestamp};
 
@@ -18,6 +19,8 @@ pub struct View {
     pub status: Status,
     /// `/api/v1/incidents`, the newest first: open ones, and those that resolved lately.
     pub incidents: Vec<Incident>,
+    /// What sinks in shadow mode would have told of these incidents, by key.
+    pub would_have_told: BTreeMap<SmolStr, Vec<WouldHaveTold>>,
     /// `/api/v1/series`, in key order.
     pub series: Vec<SeriesRow>,
     /// `/api/v1/adoption`.
@@ -55,6 +58,13 @@ pub struct DecisionRow {
     pub culprits: Vec<PostureCheck>,
     /// Every check with its numbers.
     pub checks: Vec<Check>,
+}
+
+impl View {
+    /// What sinks in shadow mode would have told of an incident.
+    pub(crate) fn told(&self, key: &str) -> &[WouldHaveTold] {
+        self.would_have_told.get(key).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// `/api/v1/status` (design, section 8). Counts are since the state was created; they survive restarts.

@@ -1,7 +1,8 @@
 //! A stand-in for a ServiceNow instance, with the awkwardness of the real one on request.
 //!
 //! It follows the documented Table API: a condition on a column that does not exist is dropped, `X-Total-Count` is
-//! sent, closed rows take no writes, references read as objects, `POST` makes a row each time.
+//! sent, closed rows take no writes, references read as objects, `POST` makes a row each time. It signs in by password, by
+//! API key and by tokens that it gives itself, and has change requests to read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 pub type Row = BTreeMap<String, String>;
@@ -64,6 +65,25 @@ pub struct Inner {
     pub forbidden_states: Vec<&'static str>,
     pub password: String,
     pub total: Option<u64>,
+    pub api_key: String,
+    /// The token in force; a request for one gives `token-<n>`, or the same again.
+    pub token: String,
+    pub tokens_given: u32,
+    pub expires_in: u64,
+    /// Bodies of the requests for tokens, and how the next ones are refused.
+    pub token_requests: Vec<String>,
+    pub refuse_tokens: VecDeque<u16>,
+    pub changes: Vec<Value>,
+    /// The queries on change requests, and how they are answered instead.
+    pub change_queries: Vec<String>,
+    pub changes_fault: Option<ChangesFault>,
+}
+
+/// How a question for change requests is answered badly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChangesFault {
+    Status(u16),
+    Silence,
 }
 
 #[derive(Clone)]
@@ -81,12 +101,14 @@ impl Instance {
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let inner = Inner { password: "secret".to_owned(), ..Inner::default() };
+        let inner = Inner { password: "secret".to_owned(), expires_in: 1_800, ..Inner::default() };
         let instance = Self { inner: Arc::new(Mutex::new(inner)), url };
         let table = "/api/now/v2/table/incident";
         let router = Router::new()
             .route(table, get(handle).post(handle))
             .route(&format!("{table}/{{id}}"), get(handle).patch(handle))
+            .route("/oauth_token.do", post(token))
+            .route("/api/now/v2/table/change_request", get(changes))
             .with_state(instance.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         instance
@@ -138,6 +160,15 @@ impl Instance {
 }
 
 impl Inner {
+    /// Whether the request is signed with what is in force.
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let basic = format!("Basic {}", base64(format!("user:{}", self.password).as_bytes()));
+        let token = !self.token.is_empty() && text("authorization") == format!("Bearer {}", self.token);
+        let key = !self.api_key.is_empty() && text("x-sn-apikey") == self.api_key;
+        text("authorization") == basic || token || key
+    }
+
     fn insert(&mut self, mut row: Row) -> String {
         let n = self.rows.len() + 1;
         let sys_id = format!("{n:032x}");
@@ -229,6 +260,51 @@ fn page() -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/html")], html).into_response()
 }
 
+/// Tokens by client credentials; a form only, as documented.
+async fn token(State(instance): State<Instance>, headers: HeaderMap, body: String) -> Response {
+    let mut inner = instance.lock();
+    inner.token_requests.push(body.clone());
+    if let Some(status) = inner.refuse_tokens.pop_front() {
+        let body = json!({ "error": "access_denied", "error_description": "awkward" });
+        return answer(StatusCode::from_u16(status).expect("a status"), &body);
+    }
+    let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/x-www-form-urlencoded");
+    if !is_form || body != "grant_type=client_credentials&client_id=client&client_secret=s+%26+c" {
+        return answer(StatusCode::UNAUTHORIZED, &json!({ "error": "access_denied" }));
+    }
+    if inner.token.is_empty() {
+        inner.tokens_given += 1;
+        inner.token = format!("token-{}", inner.tokens_given);
+    }
+    let body = json!({
+        "access_token": inner.token, "token_type": "Bearer", "scope": "useraccount", "expires_in": inner.expires_in,
+    });
+    answer(StatusCode::OK, &body)
+}
+
+async fn changes(
+    State(instance): State<Instance>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let fault = {
+        let mut inner = instance.lock();
+        if !inner.knows(&headers) {
+            return refuse(StatusCode::UNAUTHORIZED, "User Not Authenticated");
+        }
+        inner.change_queries.push(query.get("sysparm_query").cloned().unwrap_or_default());
+        inner.changes_fault
+    };
+    match fault {
+        None => answer(StatusCode::OK, &json!({ "result": instance.lock().changes })),
+        Some(ChangesFault::Status(status)) => refuse(StatusCode::from_u16(status).expect("a status"), "awkward"),
+        Some(ChangesFault::Silence) => {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            page()
+        }
+    }
+}
+
 async fn handle(
     State(instance): State<Instance>,
     id: Option<Path<String>>,
@@ -243,8 +319,7 @@ async fn handle(
         let mut inner = instance.lock();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         inner.seen.push(Seen { method: parts.method.clone(), id: id.clone(), query, body: body.clone(), at: now() });
-        let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if sent != Some(&format!("Basic {}", base64(format!("user:{}", inner.password).as_bytes()))) {
+        if !inner.knows(&parts.headers) {
             return refuse(StatusCode::UNAUTHORIZED, "User Not Authenticated");
         }
         let script = inner.awkward.iter_mut().find(|(method, script)| *method == parts.method && !script.is_empty());

@@ -1,7 +1,8 @@
 //! ServiceNow: one incident row per incident, created, updated, resolved and reopened through the Table API v2.
 //!
-//! API: `GET`, `POST` and `PATCH /api/now/v2/table/incident` with basic authentication. The user needs `itil`, or
-//! `sn_incident_read` and `sn_incident_write`. The rules, and why:
+//! API: `GET`, `POST` and `PATCH /api/now/v2/table/incident` with user and password, an OAuth token or an API key; with
+//! `changes` also `GET /api/now/v2/table/change_request`. The user needs `itil`, or `sn_incident_read` and
+//! `sn_incident_write` (and `sn_change_read`). The rules, and why:
 //!
 //! - The table has no unique index and a `POST` has no idempotency key. So a row is looked up before it is created, an
 //!   intent is durable before the `POST`, and after an answer that does not say what happened we look again and again
@@ -18,7 +19,9 @@
 //! instance (an HTML page) and a broken connection are tried again. Refuses to write `priority`, which the instance
 //! computes. Metrics: requests, actions, retries and look-up mismatches of the sink; condition `sink/<name>`.
 
+mod auth;
 mod change;
+mod changes;
 mod client;
 mod config;
 mod create;
@@ -28,7 +31,9 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-pub use config::{Auth, Basic, Config, ConfigError, Impact, Level, Resolve, Settle, SeverityMap, StateCode, States};
+pub use auth::{Auth, Oauth};
+pub use changes::Changes;
+pub use config::{Config, ConfigError, Impact, Level, Resolve, Settle, SeverityMap, StateCode, States};
 
 use super::super::ledger::Ledger;
 use super::super::retry::{Failure, Reason};

@@ -9,11 +9,10 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
-use super::config::{Auth, Basic};
+use super::auth::{Signed, Signer};
 use super::row::{FIELDS, OURS, Row};
 use super::{Config, Env};
 use crate::act::retry::{Failure, Reason};
-use crate::secret::Secret;
 use crate::telemetry::metric::Metric;
 
 /// The largest answer that is read; a page of rows is a few kilobytes each.
@@ -21,6 +20,9 @@ const BODY: usize = 1 << 20;
 
 /// Rows asked for in a look-up: one is usual, more are doubles.
 const LIMIT: usize = 20;
+
+/// The table of tickets.
+const INCIDENT: &str = "incident";
 
 /// Characters of the server's own message that go into a detail.
 const MESSAGE: usize = 200;
@@ -34,7 +36,7 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    fn not_done(failure: Failure) -> Self {
+    pub(super) fn not_done(failure: Failure) -> Self {
         Self { failure, perhaps_done: false }
     }
 
@@ -70,9 +72,16 @@ pub(super) struct Client {
     http: reqwest::Client,
     sink: String,
     table: Url,
-    auth: Basic,
-    env: Env,
-    credentials: Option<(Secret, Secret)>,
+    signer: Signer,
+}
+
+/// What is asked, for messages.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    method: &'a Method,
+    table: &'a str,
+    /// What to look at when it is refused for its credentials.
+    hint: &'static str,
 }
 
 impl std::fmt::Debug for Client {
@@ -86,9 +95,9 @@ impl Client {
         let mut table = config.url.clone();
         let path = format!("{}/api/now/v2/table/incident", table.path().trim_end_matches('/'));
         table.set_path(&path);
-        let Auth::Basic(auth) = config.auth.clone();
         let http = crate::http::client(config.timeout)?;
-        Ok(Self { http, sink: config.name.clone(), table, auth, env, credentials: None })
+        let signer = Signer::new(config.auth.clone(), &config.url, env, config.name.clone());
+        Ok(Self { http, sink: config.name.clone(), table, signer })
     }
 
     /// Where a person sees the row.
@@ -115,6 +124,27 @@ impl Client {
         };
         let read: Vec<Row> = rows.iter().filter_map(Row::read).collect();
         Ok(Page { unreadable: rows.len() - read.len(), rows: read, total: answer.total })
+    }
+
+    /// The rows that the instance returns for a query on another table; the caller must not believe it.
+    pub(super) async fn list(
+        &mut self,
+        table: &str,
+        query: &str,
+        fields: &str,
+        limit: usize,
+    ) -> Result<Vec<Value>, Failed> {
+        let mut url = self.table.clone();
+        let path = self.table.path().strip_suffix(INCIDENT).unwrap_or_default();
+        url.set_path(&format!("{path}{table}"));
+        url.query_pairs_mut()
+            .append_pair("sysparm_query", query)
+            .append_pair("sysparm_fields", fields)
+            .append_pair("sysparm_limit", &limit.to_string())
+            .append_pair("sysparm_exclude_reference_link", "true");
+        let answer = self.send_to(table, &Method::GET, &url, None).await?;
+        let rows = answer.body.get("result").and_then(Value::as_array);
+        rows.cloned().ok_or_else(|| Failed::perhaps(bad_body("a look-up without a list of rows")))
     }
 
     /// One row by id; `None` where there is none, or none that we may see.
@@ -155,47 +185,44 @@ impl Client {
         url
     }
 
-    /// Sends a request; on 401 the secrets are read again, and it is sent once more if they changed.
     async fn send(&mut self, method: &Method, url: &Url, body: Option<&Value>) -> Result<Answer, Failed> {
-        let used = self.credentials()?;
-        let first = self.attempt(method, url, body, &used).await;
+        self.send_to(INCIDENT, method, url, body).await
+    }
+
+    /// Sends a request; on 401 the secrets are read again, and it is sent once more if they changed.
+    async fn send_to(
+        &mut self,
+        table: &str,
+        method: &Method,
+        url: &Url,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failed> {
+        let asked = Asked { method, table, hint: self.signer.hint() };
+        let used = self.signer.signed(&self.http).await?;
+        let first = self.attempt(asked, url, body, &used).await;
         let Err(failed) = &first else { return first };
         if failed.failure.reason != Reason::Unauthorized {
             return first;
         }
-        self.credentials = None;
-        let read = self.credentials()?;
-        if read == used { first } else { self.attempt(method, url, body, &read).await }
-    }
-
-    fn credentials(&mut self) -> Result<(Secret, Secret), Failed> {
-        if let Some(credentials) = &self.credentials {
-            return Ok(credentials.clone());
-        }
-        let user = self.auth.user.resolve(&*self.env);
-        let password = self.auth.password.resolve(&*self.env);
-        match (user, password) {
-            (Ok(user), Ok(password)) => Ok(self.credentials.insert((user, password)).clone()),
-            (Err(error), _) | (_, Err(error)) => {
-                Err(Failed::not_done(Failure::fix(Reason::Secret, format!("cannot sign in to ServiceNow: {error}"))))
-            }
-        }
+        self.signer.forget();
+        let read = self.signer.signed(&self.http).await?;
+        if read == used { first } else { self.attempt(asked, url, body, &read).await }
     }
 
     async fn attempt(
         &self,
-        method: &Method,
+        asked: Asked<'_>,
         url: &Url,
         body: Option<&Value>,
-        (user, password): &(Secret, Secret),
+        signed: &Signed,
     ) -> Result<Answer, Failed> {
-        let mut request = self.http.request(method.clone(), url.clone()).header(header::ACCEPT, "application/json");
-        request = request.basic_auth(user.expose(), Some(password.expose()));
+        let request = self.http.request(asked.method.clone(), url.clone()).header(header::ACCEPT, "application/json");
+        let mut request = signed.apply(request);
         if let Some(body) = body {
             request = request.json(body);
         }
         let answer = match request.send().await {
-            Ok(response) => read(response, method).await,
+            Ok(response) => read(response, asked).await,
             Err(error) => Err(transport(&error)),
         };
         let result = answer.as_ref().map_or_else(|failed| failed.failure.reason.as_str(), |_| "ok");
@@ -218,7 +245,7 @@ fn bad_body(what: &str) -> Failure {
 }
 
 /// A request that got no answer.
-fn transport(error: &reqwest::Error) -> Failed {
+pub(super) fn transport(error: &reqwest::Error) -> Failed {
     // A connection that was never made carried nothing; every other failure may hide a request that was done.
     if error.is_connect() || error.is_builder() {
         return Failed::not_done(Failure::retry(Reason::Unreachable, "ServiceNow cannot be reached (is `url` right?)"));
@@ -231,7 +258,7 @@ fn transport(error: &reqwest::Error) -> Failed {
     Failed::perhaps(failure)
 }
 
-async fn read(response: Response, method: &Method) -> Result<Answer, Failed> {
+async fn read(response: Response, asked: Asked<'_>) -> Result<Answer, Failed> {
     let status = response.status();
     let headers = response.headers();
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
@@ -242,7 +269,7 @@ async fn read(response: Response, method: &Method) -> Result<Answer, Failed> {
     let body = body(response).await;
     if !status.is_success() {
         let message = body.ok().as_deref().filter(|_| is_json).and_then(message).unwrap_or_default();
-        return Err(refused(status, method, wait, &message));
+        return Err(refused(status, asked, wait, &message));
     }
     let body = body.map_err(Failed::perhaps)?;
     if !is_json {
@@ -254,7 +281,7 @@ async fn read(response: Response, method: &Method) -> Result<Answer, Failed> {
     Ok(Answer { body, total })
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
+pub(super) async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
@@ -269,24 +296,29 @@ async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
 }
 
 /// The server's own words, shortened.
-fn message(body: &[u8]) -> Option<String> {
+pub(super) fn message(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let error = body.get("error")?;
-    let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
-    let words = format!("{} {}", text("message"), text("detail"));
+    let text = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let words = match error {
+        // The endpoint for tokens has a form of its own (RFC 6749, section 5.2).
+        Value::String(code) => format!("{code} {}", text(&body, "error_description")),
+        error => format!("{} {}", text(error, "message"), text(error, "detail")),
+    };
     let words: String = words.trim().chars().filter(|c| !c.is_control()).take(MESSAGE).collect();
     (!words.is_empty()).then(|| format!(": {words}"))
 }
 
 /// What a status says.
-fn refused(status: StatusCode, method: &Method, wait: Option<Duration>, message: &str) -> Failed {
+fn refused(status: StatusCode, asked: Asked<'_>, wait: Option<Duration>, message: &str) -> Failed {
     let code = status.as_u16();
-    let what = format!("ServiceNow answered {code} to {method} on `incident`{message}");
+    let Asked { method, table, hint } = asked;
+    let what = format!("ServiceNow answered {code} to {method} on `{table}`{message}");
     match code {
         300..=399 => {
             Failed::perhaps(Failure::fix(Reason::Redirected, format!("{what} (is `url` the instance itself?)")))
         }
-        401 => Failed::not_done(Failure::fix(Reason::Unauthorized, format!("{what} (check user and password)"))),
+        401 => Failed::not_done(Failure::fix(Reason::Unauthorized, format!("{what} {hint}"))),
         403 => {
             let fix = "(an ACL, business rule or data policy forbids it; the user needs `itil`)";
             Failed::not_done(Failure::fix(Reason::Forbidden, format!("{what} {fix}")).of_incident())
@@ -328,7 +360,8 @@ mod tests {
         ];
         for (code, class, reason, perhaps) in table {
             let status = StatusCode::from_u16(code).expect("a status");
-            let failed = refused(status, &Method::POST, None, "");
+            let asked = Asked { method: &Method::POST, table: INCIDENT, hint: "" };
+            let failed = refused(status, asked, None, "");
             let got = (failed.failure.class, failed.failure.reason, failed.perhaps_done);
             assert_eq!(got, (class, reason, perhaps), "{code}");
         }

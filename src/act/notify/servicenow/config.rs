@@ -9,6 +9,11 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 use url::Url;
 
+use super::auth::{Auth, Oauth};
+use super::changes::{self, Changes};
+use crate::act::Remark;
+use crate::act::shadow::Mode;
+use crate::act::wire;
 use crate::action::Severity;
 use crate::duration;
 use crate::secret::SecretRef;
@@ -25,6 +30,8 @@ pub struct Config {
     /// The name in the outbox, in metrics and in the condition `sink/<name>`; default `servicenow`. Changing it begins
     /// a new ledger.
     pub name: String,
+    /// Whether it tells or only records; default `live`.
+    pub mode: Mode,
     /// `sys_id` of the group that gets the tickets; absent leaves it to the instance's assignment rules.
     pub assignment_group: Option<String>,
     /// `sys_id` of the caller; most instances need one.
@@ -52,6 +59,8 @@ pub struct Config {
     pub timeout: Duration,
     /// When a create without an answer is deemed lost.
     pub settle: Settle,
+    /// Which change requests a new ticket is to name; absent for none.
+    pub changes: Option<Changes>,
     /// More fields for new tickets, by column name; the ones that authwatch itself writes are refused.
     pub fields: BTreeMap<String, String>,
 }
@@ -64,6 +73,8 @@ struct Raw {
     auth: Auth,
     #[serde(default = "default_name")]
     name: String,
+    #[serde(default)]
+    mode: Mode,
     assignment_group: Option<String>,
     caller_id: Option<String>,
     category: Option<String>,
@@ -84,6 +95,8 @@ struct Raw {
     timeout: Duration,
     #[serde(default)]
     settle: Settle,
+    #[serde(default, deserialize_with = "changes::deserialize")]
+    changes: Option<Changes>,
     #[serde(default)]
     fields: BTreeMap<String, StateCode>,
 }
@@ -104,30 +117,19 @@ fn default_timeout() -> Duration {
     Duration::from_secs(30)
 }
 
-/// How to sign in.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// User and password.
-    Basic(Basic),
-}
-
-/// User and password, each by reference; both are read again when the instance refuses them.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Basic {
-    /// The user's name.
-    pub user: SecretRef,
-    /// The password.
-    pub password: SecretRef,
-}
-
 impl Config {
     /// The secrets that signing in needs.
     pub(crate) fn secrets(&mut self) -> Vec<&mut SecretRef> {
-        match &mut self.auth {
-            Auth::Basic(Basic { user, password }) => vec![user, password],
-        }
+        self.auth.secrets()
+    }
+
+    /// Credentials in the clear.
+    pub(crate) fn warning(&self) -> Option<Remark> {
+        let token_url = match &self.auth {
+            Auth::Oauth(oauth) => oauth.token_url.as_ref(),
+            Auth::Basic(_) | Auth::ApiKey(_) => None,
+        };
+        wire::in_the_clear(&self.url).or_else(|| token_url.and_then(wire::in_the_clear))
     }
 }
 
@@ -320,6 +322,12 @@ pub enum ConfigError {
     /// No time at all.
     #[error("`timeout` must be longer than nothing")]
     Timeout,
+    /// An address for tokens that cannot be one.
+    #[error("`token_url` must be an http or https address without user or fragment")]
+    TokenUrl,
+    /// A value that would change a query.
+    #[error("a value of `changes` must not be empty, contain `^` or begin with `javascript:`")]
+    Changes,
 }
 
 /// Columns that the rules of this sink depend on.
@@ -340,13 +348,10 @@ impl TryFrom<Raw> for Config {
     type Error = ConfigError;
 
     fn try_from(raw: Raw) -> Result<Self, ConfigError> {
-        let url = &raw.url;
-        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !plain || url.fragment().is_some() {
+        if wire::check_address(&raw.url).is_err() || raw.url.query().is_some() {
             return Err(ConfigError::Url);
         }
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if raw.name.is_empty() || !raw.name.bytes().all(fits) {
+        if !wire::is_name(&raw.name) {
             return Err(ConfigError::Name);
         }
         if let Some(field) = raw.fields.keys().find(|field| OURS.contains(&field.as_str()) || field.starts_with("sys_"))
@@ -362,10 +367,15 @@ impl TryFrom<Raw> for Config {
         if raw.timeout.is_zero() {
             return Err(ConfigError::Timeout);
         }
+        if let Auth::Oauth(Oauth { token_url: Some(token_url), .. }) = &raw.auth {
+            wire::check_address(token_url).map_err(|_| ConfigError::TokenUrl)?;
+        }
+        raw.changes.as_ref().map_or(Ok(()), Changes::check)?;
         Ok(Self {
             url: raw.url,
             auth: raw.auth,
             name: raw.name,
+            mode: raw.mode,
             assignment_group: raw.assignment_group,
             caller_id: raw.caller_id,
             category: raw.category,
@@ -379,6 +389,7 @@ impl TryFrom<Raw> for Config {
             reopen: raw.reopen,
             timeout: raw.timeout,
             settle: raw.settle,
+            changes: raw.changes,
             fields: raw.fields.into_iter().map(|(field, value)| (field, value.0)).collect(),
         })
     }
@@ -408,6 +419,22 @@ mod tests {
         assert_eq!(config.timeout, Duration::from_secs(30));
         let page = config.severity.of(Severity::Page);
         assert_eq!((page.impact.to_string(), page.urgency.to_string()), ("2".to_owned(), "1".to_owned()));
+    }
+
+    #[test]
+    fn credentials_over_plain_http_are_warned_of() {
+        let warned = |url: &str| parse(|json| json["url"] = url.into()).expect("valid").warning().is_some();
+        assert!(warned("http://sn.example.com"));
+        assert!(!warned("https://acme.service-now.com") && !warned("http://127.0.0.1:8080"));
+    }
+
+    #[test]
+    fn changes_are_wanted_by_a_word_or_by_a_filter() {
+        let changes = |value: serde_json::Value| parse(|json| json["changes"] = value).expect("valid").changes;
+        assert_eq!(changes(true.into()), Some(Changes::default()));
+        assert_eq!(changes(false.into()), None);
+        let filter = changes(serde_json::json!({"category": "software", "states": [-1, 0]})).expect("wanted");
+        assert_eq!(filter.states, [StateCode::new("-1"), StateCode::new("0")]);
     }
 
     #[test]
@@ -444,6 +471,13 @@ mod tests {
         refused("resolve", serde_json::json!({"close_notes": "{who} did it"}), "unknown placeholder `{who}`");
         refused("settle", serde_json::json!({"reads": 0}), "nonzero");
         refused("severity", serde_json::json!({"page": {"impact": 4, "urgency": 1}}), "4 is no level");
-        refused("auth", serde_json::json!({"oauth": {}}), "unknown variant `oauth`");
+        refused("auth", serde_json::json!({"oauth": {}}), "missing field `client_id`");
+        refused("auth", serde_json::json!({"cookie": {}}), "unknown variant `cookie`");
+        let oauth = |url: &str| serde_json::json!({"oauth": {"client_id": "c", "client_secret": {"env": "S"}, "token_url": url}});
+        refused("auth", oauth("ftp://x"), "`token_url` must be");
+        refused("changes", serde_json::json!({"category": "a^b"}), "a value of `changes`");
+        refused("changes", serde_json::json!({"ci": "a"}), "unknown field `ci`");
+        refused("changes", serde_json::json!("yes"), "expected `true`, `false` or a mapping");
+        refused("mode", serde_json::json!("dry_run"), "unknown variant `dry_run`");
     }
 }

@@ -34,9 +34,10 @@ impl Servicenow {
             entry.reposts += 1;
             told = Told::CreatedAgain;
         }
+        let changes = self.changes_at(action.incident.onset).await;
         entry.post_intent = Some(clock::now());
         ledger.put(key, &entry).await?;
-        let body = row::create(&self.config, action, &correlation, entry.previous.as_deref());
+        let body = row::create(&self.config, action, &correlation, entry.previous.as_deref(), changes.as_deref());
         match self.client.create(&body).await {
             Ok(row) => {
                 self.settling.remove(&correlation);

@@ -77,7 +77,7 @@ impl Row {
 }
 
 /// A column's value: text, or a reference, or a reference with its display value.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
@@ -112,8 +112,14 @@ pub(super) fn note(text: &str) -> String {
     cut(text, TEXT)
 }
 
-/// The body that creates a row.
-pub(super) fn create(config: &Config, action: &IncidentAction, correlation: &str, previous: Option<&str>) -> Value {
+/// The body that creates a row; `changes` is a sentence more for its first note.
+pub(super) fn create(
+    config: &Config,
+    action: &IncidentAction,
+    correlation: &str,
+    previous: Option<&str>,
+    changes: Option<&str>,
+) -> Value {
     let impact = config.severity.of(action.incident.severity);
     let mut body = Map::new();
     for (column, value) in &config.fields {
@@ -136,6 +142,7 @@ pub(super) fn create(config: &Config, action: &IncidentAction, correlation: &str
         Some(number) => format!("Opened by authwatch. Follows {number}, which is closed. {}", action.note),
         None => format!("Opened by authwatch. {}", action.note),
     };
+    let opened = [opened.trim_end(), changes.unwrap_or_default()].join("\n");
     let ours = [
         ("short_description", title(action)),
         ("description", description(action, previous)),
