@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use authwatch::attempt::{Signal, Verdict};
-use authwatch::classify::{Network, PageError, Reader, RulesError, Source, Tables, document};
-use authwatch::event::{AuthEvent, Credential, Kind, Org, Outcome, Part, Platform, Reason, Reject, Risk};
+use authwatch::classify::{PageError, Reader, RulesError, Source, Tables, document};
+use authwatch::event::{AuthEvent, Credential, Kind, Network, Org, Outcome, Part, Platform, Reason, Reject, Risk};
 use authwatch::yaml;
 use serde_json::Value;
 

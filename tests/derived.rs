@@ -1,5 +1,5 @@
-//! The reason of a refusal, derived from policies and signals, against the truth of a simulated org that shares no code
-//! with the evaluator.
+//! The reason of a refusal, derived from policies and signals, and the what-if before a push, against the truth of a
+//! simulated org that shares no code with the evaluator.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use authwatch::classify::{Reader, Tables};
 use authwatch::event::{Kind, Org as OrgName, PostureCheck, PostureSource, Reason, SourceName, Span, Timestamp};
 use authwatch::input::{CoreConfig, Input, OrgConfig, PolicyOrigin};
+use authwatch::policy::ask::{Facts, Question, answer};
+use authwatch::policy::whatif::{Proposal, Verdict};
 use authwatch::policy::{Agreement, Evaluation, parse};
 use authwatch::sim::plan::{Cause, FlowResult};
 use authwatch::sim::push::policies_at;
@@ -98,6 +100,77 @@ fn without_signals_or_policies_no_reason_is_wrong() {
         assert!(outcome.refusals > 100, "{case:?}");
         assert_eq!(outcome.wrong, Vec::<String>::new(), "{case:?}");
     }
+}
+
+/// What the truth says of one device around a push.
+#[derive(Default)]
+struct Around {
+    /// Its last flow before the push was a bad moment, so what was last seen of it is not what it is.
+    was_bad: bool,
+    /// It signed in after the push as it usually is.
+    let_in: bool,
+    /// The push refused it.
+    refused: bool,
+}
+
+#[test]
+fn a_what_if_before_a_push_names_the_devices_that_the_push_refuses() {
+    let org = Arc::new(Org::new(9, SEATS));
+    let start = Timestamp::parse("2026-03-02T00:00:00Z").expect("a time");
+    let (push_at, until) = (start + Span::hours(3 * 24 + 8), start + Span::hours(4 * 24));
+    let timeline = Scenario::BadPushEveryone.timeline(&org, push_at);
+    let case = Case { scenario: Scenario::BadPushEveryone, policies: Policies::File, members: true, without: &[] };
+    let mut watch = core(&org, case, &timeline, start);
+    let reader = Reader::new(OrgName::new(ACME), Arc::new(Tables::embedded()));
+    for entry in Log::new(org.clone(), timeline.clone(), start, push_at, Awkward::NONE) {
+        reader.read_record(entry.json.as_bytes(), &mut |read| {
+            watch.handle(&Input::Event { source: source(), event: Box::new(read.expect("an event")) });
+        });
+    }
+    let rows = what_if(&org, &watch, &timeline, push_at);
+
+    let mut truth: BTreeMap<u32, Around> = BTreeMap::new();
+    for flow in Plan::new(org.clone(), timeline, start, until) {
+        let (Some(device), true) = (flow.device, org.apps[usize::from(flow.app)].gated) else { continue };
+        let around = truth.entry(device).or_default();
+        let is_bad_moment = matches!(flow.result, FlowResult::Denied(_)) && flow.cause != Cause::Push(0);
+        if flow.decided_at < push_at {
+            around.was_bad = is_bad_moment;
+        } else {
+            around.refused |= flow.cause == Cause::Push(0) && matches!(flow.result, FlowResult::Denied(_));
+            around.let_in |= matches!(flow.result, FlowResult::Success | FlowResult::MistypedThenSuccess);
+        }
+    }
+    let (mut hits, mut false_alarms, mut misses, mut excluded, mut all) = (0_u32, 0_u32, 0_u32, 0_u32, 0_u32);
+    for (device, around) in truth.iter().filter(|(_, around)| around.refused || around.let_in) {
+        all += 1;
+        let verdict = rows.get(org.devices[*device as usize].id.as_str()).filter(|_| !around.was_bad);
+        match (verdict, around.refused) {
+            (Some(Verdict::Refuse), true) => hits += 1,
+            (Some(Verdict::Refuse), false) => false_alarms += 1,
+            (Some(Verdict::Pass), true) => misses += 1,
+            (Some(Verdict::Pass), false) => {}
+            (Some(Verdict::Unknown) | None, _) => excluded += 1,
+        }
+    }
+    println!("{all} devices: {hits} rightly named, {false_alarms} wrongly, {misses} missed, {excluded} left out");
+    assert!(hits >= 100, "too few to tell: {hits}");
+    assert!(f64::from(hits) >= 0.98 * f64::from(hits + false_alarms), "precision: {hits} and {false_alarms}");
+    assert!(f64::from(hits) >= 0.98 * f64::from(hits + misses), "recall: {hits} and {misses}");
+    assert!(excluded * 4 < all, "{excluded} of {all} left out");
+}
+
+/// The verdict on each device, were the policies after the push in force.
+fn what_if(org: &Org, watch: &Watch, timeline: &Timeline, push_at: Timestamp) -> BTreeMap<String, Verdict> {
+    let document = org.policies(&policies_at(&timeline.pushes, push_at));
+    let mut proposal = Proposal::default();
+    proposal.assure(&document["device_assurances"]).expect("a proposal");
+    let view = watch.orgs().next().expect("an org");
+    let facts = Facts { fleet: view.fleet(), policies: view.policies(), groups: view.groups(), cohort_of: &|_| None };
+    let question = Question { proposal, list: usize::MAX, ..Question::default() };
+    let answer = answer(facts, &question);
+    let devices = answer.whatif.expect("an answer").devices;
+    devices.into_iter().map(|row| (row.device.to_string(), row.verdict)).collect()
 }
 
 fn run(case: Case) -> Outcome {
