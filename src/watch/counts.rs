@@ -81,7 +81,7 @@ pub struct Counts {
     pub reevaluations: BTreeMap<Outcome, u64>,
     /// Registered devices that stopped reporting their signals.
     pub signal_timeouts: u64,
-    /// Events of types that no table lists, by type; those beyond [`UNLISTED`] types under `other`.
+    /// Events of types that no table lists, by type; beyond 100 types together under `other`.
     pub unlisted: BTreeMap<SmolStr, u64>,
 }
 
