@@ -155,13 +155,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (address, web) = serve_web(access, view.clone(), &conditions, metrics, asker, stopped_web).await?;
     tracing::info!(%address, "listening");
 
-    let state_dir = config.state_dir.clone();
-    let (store, core, positions) = tokio::task::spawn_blocking(move || {
-        let store = Store::open(&state_dir)?;
-        let Recovered { watch, positions, refolded } = pump::recover(&store)?;
-        Ok::<_, StartError>((Arc::new(store), (watch, refolded), positions))
-    })
-    .await??;
+    let (store, Recovered { watch, positions, refolded }) = restore(config.state_dir.clone()).await?;
     let wake = Arc::new(Notify::new());
     let built: Vec<(String, act::Sink)> =
         parts.sinks.iter().map(|sink| sink.build(lookup.clone())).collect::<Result<_, _>>()?;
@@ -169,7 +163,8 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let configuration = (&parts.core, &parts.policies);
-    let pump = Pump::new(store.clone(), core, configuration, sinks.clone(), wake.clone(), publisher, restored)?;
+    let pump =
+        Pump::new(store.clone(), (watch, refolded), configuration, sinks.clone(), wake.clone(), publisher, restored)?;
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
@@ -209,6 +204,16 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         workers,
         web,
     })
+}
+
+/// Opens the state and rebuilds the core from it.
+async fn restore(state_dir: PathBuf) -> Result<(Arc<Store>, Recovered), StartError> {
+    tokio::task::spawn_blocking(move || {
+        let store = Store::open(&state_dir)?;
+        let recovered = pump::recover(&store)?;
+        Ok((Arc::new(store), recovered))
+    })
+    .await?
 }
 
 impl Running {
