@@ -4,7 +4,7 @@
 //! the same file feeds nothing: what change events have changed since would be undone. A bad file is an error of the
 //! configuration, at the place that names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +48,18 @@ pub fn read(config: &Config, core: &mut CoreConfig) -> Result<FilePolicies, Conf
         }
     }
     Ok(found)
+}
+
+/// What the files of the configuration's own org say: its policies, and the vendors' releases. For commands that run no
+/// core.
+///
+/// # Errors
+/// As [`read`].
+pub fn of_own_org(config: &Config) -> Result<(Option<Arc<Policies>>, Releases), ConfigError> {
+    let mut core = config.core(&[(config.org.clone(), BTreeSet::new())].into());
+    let policies = read(config, &mut core)?.remove(&config.org);
+    let releases = core.orgs.remove(&config.org).map(|org| org.releases).unwrap_or_default();
+    Ok((policies, releases))
 }
 
 /// What the core is to be told for a configuration to be in force after `before`: the configuration, and the policies

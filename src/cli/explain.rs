@@ -11,7 +11,7 @@ mod text;
 mod unknown;
 mod wait;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,10 +99,7 @@ pub struct Ground {
 
 impl Ground {
     fn of(config: &Config) -> Result<Self, Failure> {
-        let sources = [(config.org.clone(), BTreeSet::new())].into();
-        let mut core = config.core(&sources);
-        let policies = policies::read(config, &mut core).map_err(Failure::invalid)?.remove(&config.org);
-        let releases = core.orgs.remove(&config.org).map(|org| org.releases).unwrap_or_default();
+        let (policies, releases) = policies::of_own_org(config).map_err(Failure::invalid)?;
         Ok(Self { policies, releases, proxies: config.proxies.clone() })
     }
 }

@@ -16,14 +16,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Exit, Failure, Outcome, Output};
-use crate::app::parts;
+use crate::app::{parts, policies};
 use crate::classify::Reader;
 use crate::clock;
 use crate::config::{self, Config, Environment};
 use crate::event::{AuthEvent, Org, Reject};
-use crate::input::Policies;
+use crate::input::{Policies, Releases};
 use crate::policy::Groups;
-use crate::policy::ask::{Answer, Budget, Facts, Question, answer, cohort_of};
+use crate::policy::ask::{Answer, Budget, Facts, Question, answer};
 use crate::policy::fleet::Fleet;
 use crate::policy::parse;
 use crate::policy::whatif::Proposal;
@@ -40,7 +40,7 @@ pub struct Args {
     /// Recorded events: NDJSON or one JSON array, plain, gzip or zstd; `-` is stdin.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Cohorts and rules from this configuration.
+    /// Cohorts, rules and policies (from a file) from this configuration.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Proposed device assurance policies: one of Okta's JSON objects, or an array of them. May be given again.
@@ -49,7 +49,7 @@ pub struct Args {
     /// One proposed value, for example `macos.osVersion=14.6.0`. May be given again.
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// The policies in force, to compare with: {"policies":[…],"rules":{…},"device_assurances":[…]}.
+    /// The policies in force instead of the configuration's, to compare with: {"policies":[…],"rules":{…},"device_assurances":[…]}.
     #[arg(long, value_name = "FILE")]
     pub policies: Option<PathBuf>,
     /// Write the devices to this file as CSV, those refused first.
@@ -86,12 +86,12 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     if args.devices.is_some() && proposal.is_empty() {
         return Err(Failure::usage("--devices lists whom a proposal would refuse: add --assurance or --set"));
     }
-    let policies = args.policies.as_deref().map(policies).transpose()?;
     let config = args.config.as_deref().map(|path| Config::load(path, environment));
     let config = config.transpose().map_err(Failure::invalid)?;
     let org = config.as_ref().map_or_else(|| Org::new(ORG), |config| config.org.clone());
     let rules = config.as_ref().and_then(|config| config.rules.as_deref());
     let reader = Reader::new(org.clone(), Arc::new(parts::tables(rules).map_err(Failure::invalid)?));
+    let policies = policies(args.policies.as_deref(), config.as_ref())?;
     let cohorts = config.as_ref().map_or(&[][..], |config| &config.people.cohorts);
     let (fleet, rejected) = fleet(&args.files, &reader)?;
     let groups = Groups::default();
@@ -99,7 +99,7 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
         fleet: &fleet,
         policies: policies.as_ref(),
         groups: &groups,
-        cohort_of: &|person| cohort_of(cohorts, &groups, person),
+        cohort_of: &|person| groups.cohort_of(cohorts, person),
     };
     let list = if args.devices.is_some() { usize::MAX } else { 0 };
     let answer = answer(facts, &Question { proposal, budget: args.budget, list });
@@ -134,7 +134,23 @@ fn proposal(args: &Args) -> Result<Proposal, Failure> {
     Ok(proposal)
 }
 
-fn policies(path: &Path) -> Result<Policies, Failure> {
+/// The policies in force: of the file on the command line, else of the configuration's, with its releases.
+fn policies(path: Option<&Path>, config: Option<&Config>) -> Result<Option<Policies>, Failure> {
+    let (known, releases) = match config {
+        Some(config) => policies::of_own_org(config).map_err(Failure::invalid)?,
+        None => (None, Releases::default()),
+    };
+    let mut known = match path {
+        Some(path) => Some(policies_of(path)?),
+        None => known.map(Arc::unwrap_or_clone),
+    };
+    if let Some(known) = known.as_mut().filter(|_| !releases.0.is_empty()) {
+        known.releases = releases;
+    }
+    Ok(known)
+}
+
+fn policies_of(path: &Path) -> Result<Policies, Failure> {
     let text = config::read_file(path, MAX_BYTES).map_err(config::ConfigError::from).map_err(Failure::invalid)?;
     let parsed = parse::parse(text.as_bytes()).with_context(|| format!("`{}`", path.display()));
     parsed.map_err(Failure::invalid)

@@ -14,7 +14,7 @@ use super::baseline::{Baseline, baseline};
 use super::fleet::{Device, Fleet, FleetCounts};
 use super::whatif::{Proposal, WhatIf, whatif};
 use crate::event::{DeviceSignals, Person, Platform, Timestamp};
-use crate::input::{Cohort, Policies};
+use crate::input::Policies;
 
 /// What a question is asked of.
 #[derive(Clone, Copy)]
@@ -154,14 +154,6 @@ impl<'a> Facts<'a> {
             counts: self.fleet.counts(),
         }
     }
-}
-
-/// The cohort of a person: the first that names them or one of whose groups they are in.
-pub fn cohort_of(cohorts: &[Cohort], groups: &Groups, person: &Person) -> Option<SmolStr> {
-    let holds = |cohort: &&Cohort| {
-        cohort.users.contains(person) || cohort.groups.iter().any(|group| groups.has(group, person) == Some(true))
-    };
-    cohorts.iter().find(holds).map(|cohort| SmolStr::new(&cohort.name))
 }
 
 /// Answers a question.

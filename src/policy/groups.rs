@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::event::Person;
+use crate::input::Cohort;
 
 /// Memberships by group. A group that was never listed is unknown, not empty.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +36,17 @@ impl Groups {
         Some(self.people.get(group)?.contains(person))
     }
 
+    /// Whether a person is known to be in one of these groups.
+    pub fn has_in_any<'a>(&self, groups: impl IntoIterator<Item = &'a SmolStr>, person: &Person) -> bool {
+        groups.into_iter().any(|group| self.has(group, person) == Some(true))
+    }
+
+    /// The cohort of a person: the first that names them, or one of whose groups they are known to be in.
+    pub fn cohort_of(&self, cohorts: &[Cohort], person: &Person) -> Option<SmolStr> {
+        let holds = |cohort: &&Cohort| cohort.users.contains(person) || self.has_in_any(&cohort.groups, person);
+        cohorts.iter().find(holds).map(|cohort| SmolStr::new(&cohort.name))
+    }
+
     /// Forgets a person.
     pub fn forget(&mut self, person: &Person) {
         for people in self.people.values_mut() {
@@ -57,6 +69,16 @@ mod tests {
         groups.change(&group, &ben, true);
         groups.change(&group, &ann, false);
         assert_eq!((groups.has(&group, &ann), groups.has(&group, &ben)), (Some(false), Some(true)));
+        let cohort = |name: &str, users: &[&Person], groups: &[&SmolStr]| Cohort {
+            name: name.to_owned(),
+            users: users.iter().map(|person| (*person).clone()).collect(),
+            groups: groups.iter().map(|group| (*group).clone()).collect(),
+        };
+        let other = SmolStr::new("00g2");
+        let cohorts = [cohort("named", &[&ann], &[&other]), cohort("grouped", &[&ann], &[&other, &group])];
+        let of = |person| groups.cohort_of(&cohorts, person);
+        assert_eq!((of(&ann).as_deref(), of(&ben).as_deref()), (Some("named"), Some("grouped")));
+        assert_eq!(of(&Person::new("00u3")), None);
         groups.forget(&ben);
         assert_eq!(groups.has(&group, &ben), Some(false));
     }

@@ -67,17 +67,12 @@ pub(super) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// The first cohort that holds the person, by id or by a group that is known.
     pub(super) fn cohort_of(&self, person: &Person, groups: &Groups) -> Option<SmolStr> {
-        let holds = |group: &SmolStr| groups.has(group, person) == Some(true);
-        let mut cohorts = self.org.cohorts.iter();
-        let cohort = cohorts.find(|cohort| cohort.users.contains(person) || cohort.groups.iter().any(holds))?;
-        Some(SmolStr::new(&cohort.name))
+        groups.cohort_of(&self.org.cohorts, person)
     }
 
     fn is_break_glass(&self, person: &Person, groups: &Groups) -> bool {
-        let holds = |group: &SmolStr| groups.has(group, person) == Some(true);
-        self.org.break_glass.contains(person) || self.org.break_glass_groups.iter().any(holds)
+        self.org.break_glass.contains(person) || groups.has_in_any(&self.org.break_glass_groups, person)
     }
 }
 

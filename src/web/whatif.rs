@@ -23,7 +23,7 @@ use super::{Shared, refusal};
 use crate::event::Org;
 use crate::input::{Cohort, Policies};
 use crate::policy::Groups;
-use crate::policy::ask::{Answer, Budget, Facts, Question, answer, cohort_of};
+use crate::policy::ask::{Answer, Budget, Facts, Question, answer};
 use crate::policy::fleet::Fleet;
 use crate::policy::whatif::Proposal;
 
@@ -190,7 +190,7 @@ fn answers(facts: &[OrgFacts], only: Option<&Org>, question: &Question) -> Resul
     let asked = facts.iter().filter(|facts| only.is_none_or(|org| facts.org == *org));
     let orgs = asked.map(|facts| {
         let OrgFacts { org, fleet, policies, groups, cohorts } = facts;
-        let cohort_of = |person: &_| cohort_of(cohorts, groups, person);
+        let cohort_of = |person: &_| groups.cohort_of(cohorts, person);
         let facts = Facts { fleet, policies: policies.as_deref(), groups, cohort_of: &cohort_of };
         OrgReply { org: org.clone(), answer: answer(facts, question) }
     });
