@@ -183,6 +183,7 @@ impl Publisher {
         for ((app, cohort, why), n) in &counts.loose {
             self.count(Metric::LooseGrants, &[org, app, cohort, why.as_str()], *n);
         }
+        counts.limits.iter().for_each(|(limit, n)| self.count(Metric::LimitReached, &[org, limit.as_str()], *n));
         self.count(Metric::PolicyWaitedInVain, &[org], counts.waited_in_vain);
     }
 

@@ -35,6 +35,10 @@ pub enum Limit {
     Waiting,
     /// Refusals in reach: the oldest was dropped.
     Refusals,
+    /// Answers that wait for their policy version: the oldest was read without it.
+    Answers,
+    /// Combinations of labels of policy answers: the rest fold into `other`.
+    Labels,
     /// Devices: the one silent for longest was dropped.
     Devices,
     /// People whose adoption is followed: nobody new was taken up.
@@ -50,6 +54,8 @@ impl Limit {
             Self::Dedupe => "dedupe",
             Self::Waiting => "waiting",
             Self::Refusals => "refusals",
+            Self::Answers => "policy_answers",
+            Self::Labels => "policy_labels",
             Self::Devices => "devices",
             Self::People => "people",
         }

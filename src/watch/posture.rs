@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::counts::Limit;
 use crate::attempt::{Known, Step};
 use crate::event::{
     App, AuthEvent, DeviceSignals, Flow, Kind, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
@@ -92,6 +93,16 @@ pub struct PostureCounts {
     pub loose: BTreeMap<(SmolStr, SmolStr, Loose), u64>,
     /// Answers that waited in vain for their policy version.
     pub waited_in_vain: u64,
+    /// Bounds reached.
+    pub limits: BTreeMap<Limit, u64>,
+}
+
+impl PostureCounts {
+    fn limit(&mut self, limit: Limit, times: u64) {
+        if times > 0 {
+            *self.limits.entry(limit).or_default() += times;
+        }
+    }
 }
 
 /// One org's policies and groups.
@@ -177,6 +188,7 @@ impl Postures {
         let mut late = Vec::new();
         let mut waiting = std::mem::take(&mut self.waiting);
         let mut over = waiting.len().saturating_sub(WAITING);
+        self.counts.limit(Limit::Answers, over as u64);
         waiting.retain(|question| {
             let policies = match self.ledger.at(question.at) {
                 Held::Pending if over == 0 && question.at > now - PATIENCE => return true,
@@ -210,21 +222,23 @@ impl Postures {
         let cohort = question.cohort.clone().unwrap_or_default();
         let app = question.app.as_ref().map(|app| if app.name.is_empty() { app.id.clone() } else { app.name.clone() });
         let app = app.unwrap_or_default();
+        let mut folded = 0;
         if question.granted {
-            add(&mut counts.grants, (app.clone(), cohort.clone(), posture.assurance), |key| {
-                (OTHER, cohort.clone(), key.2)
-            });
+            let by = |app: &SmolStr, how| (app.clone(), cohort.clone(), how);
+            folded += add(&mut counts.grants, by(&app, posture.assurance), || by(&OTHER, posture.assurance));
             for loose in &posture.loose {
-                add(&mut counts.loose, (app.clone(), cohort.clone(), *loose), |key| (OTHER, cohort.clone(), key.2));
+                folded +=
+                    add(&mut counts.loose, (app.clone(), cohort.clone(), *loose), || (OTHER, cohort.clone(), *loose));
             }
         } else {
             let reason = posture.reason.unwrap_or(Reason::PolicyDenied);
             *counts.reasons.entry((reason, posture.source)).or_default() += 1;
             for check in posture.culprits() {
-                let key = (check, posture.source, question.platform, cohort.clone());
-                add(&mut counts.checks, key, |key| (key.0, key.1, key.2, OTHER));
+                let by = |cohort| (check, posture.source, question.platform, cohort);
+                folded += add(&mut counts.checks, by(cohort.clone()), || by(OTHER));
             }
         }
+        counts.limit(Limit::Labels, folded);
         let (recent, most) = if question.granted { (&mut self.granted, GRANTS) } else { (&mut self.refused, REFUSALS) };
         let place = recent.partition_point(|decision| decision.at <= question.at);
         recent.insert(place, question.decision(posture.clone()));
@@ -278,8 +292,97 @@ impl Question {
     }
 }
 
-/// Adds one under a key, or under a coarser one where there is no room for another.
-fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, coarser: impl FnOnce(&K) -> K) {
-    let key = if counts.contains_key(&key) || counts.len() < COMBINATIONS { key } else { coarser(&key) };
-    *counts.entry(key).or_default() += 1;
+/// Adds one under a key, or under a coarser one where there is no room for another. Gives how often it was coarser.
+fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, coarser: impl FnOnce() -> K) -> u64 {
+    let has_room = counts.contains_key(&key) || counts.len() < COMBINATIONS;
+    *counts.entry(if has_room { key } else { coarser() }).or_default() += 1;
+    u64::from(!has_room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::{Circumstances, Step};
+    use crate::watch::testing;
+
+    /// A refusal by the catch-all at a time, in an app.
+    fn refusal(at: i64, app: &str) -> Step {
+        let mut event = testing::sign_in(1, at, true);
+        event.app = Some(App { id: app.into(), name: app.into() });
+        Step::of(&event).expect("a step")
+    }
+
+    fn ask(postures: &mut Postures, step: &Step) -> Option<Arc<Evaluation>> {
+        let known = Known {
+            device: None,
+            platform: Platform::Macos,
+            phishing_resistant: None,
+            app: None,
+            cohort: None,
+            denied: false,
+        };
+        postures.ask(step, &known, &OrgConfig::default())
+    }
+
+    /// Policies whose reading is awaited from minute 1 on.
+    fn awaiting() -> Postures {
+        let mut postures = Postures::default();
+        postures.read(Timestamp(0), PolicyOrigin::Api, &Arc::default());
+        let mut change = testing::event("change", 60_000);
+        change.kind = Kind::AssuranceChange;
+        change.change = Some(Box::new(crate::event::Change {
+            target_type: "DeviceAssurancePolicy".into(),
+            target_id: "dae1".into(),
+            target_name: "Mac".into(),
+            policy: None,
+            person: None,
+            to: None,
+        }));
+        postures.change(&change, Timestamp(60_000));
+        postures
+    }
+
+    #[test]
+    fn an_answer_waits_for_its_version_and_no_longer_than_ten_minutes() {
+        let mut postures = awaiting();
+        assert!(ask(&mut postures, &refusal(30_000, "a")).is_some(), "the version before the change is known");
+        assert!(ask(&mut postures, &refusal(61_000, "a")).is_none());
+        let setting = OrgConfig::default();
+        assert!(postures.release(Timestamp(61_000), &setting).is_empty());
+        postures.read(Timestamp(60_000), PolicyOrigin::Api, &Arc::default());
+        let late = postures.release(Timestamp(62_000), &setting);
+        assert_eq!((late.len(), postures.counts.waited_in_vain), (1, 0));
+
+        let mut postures = awaiting();
+        ask(&mut postures, &refusal(61_000, "a"));
+        assert!(postures.release(Timestamp(660_999), &setting).is_empty());
+        assert_eq!(postures.release(Timestamp(661_000), &setting).len(), 1);
+        assert_eq!((postures.counts.waited_in_vain, postures.waits()), (1, false));
+    }
+
+    #[test]
+    fn only_so_many_answers_wait_and_each_that_had_to_give_way_is_counted() {
+        let mut postures = awaiting();
+        let answers = WAITING as i64 + 3;
+        (0..answers).for_each(|n| drop(ask(&mut postures, &refusal(61_000 + n, "a"))));
+        assert_eq!(postures.release(Timestamp(62_000), &OrgConfig::default()).len(), 3);
+        assert_eq!(postures.counts.limits, [(Limit::Answers, 3)].into());
+        let counted: u64 = postures.counts.reasons.values().sum();
+        assert_eq!(counted, 3, "those that wait are not counted yet");
+    }
+
+    #[test]
+    fn labels_beyond_the_bound_are_counted_together_and_lists_keep_the_newest() {
+        let mut postures = awaiting();
+        for n in 0..COMBINATIONS as i64 + 2 {
+            let mut step = refusal(n, &format!("app {n}"));
+            step.circumstances = Some(Box::new(Circumstances { granted: true, ..Circumstances::default() }));
+            assert!(ask(&mut postures, &step).is_some());
+        }
+        assert_eq!(postures.counts.limits, [(Limit::Labels, 2)].into());
+        let other: u64 = postures.counts.grants.iter().filter(|(key, _)| key.0 == OTHER).map(|(_, n)| n).sum();
+        assert_eq!((other, postures.counts.grants.len()), (2, COMBINATIONS + 1));
+        let kept: Vec<i64> = postures.decisions(true, Timestamp::MIN).map(|decision| decision.at.0).collect();
+        assert_eq!((kept.len(), kept.last()), (GRANTS, Some(&(COMBINATIONS as i64 + 1))));
+    }
 }
