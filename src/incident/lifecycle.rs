@@ -94,6 +94,8 @@ struct Told {
     severity: Severity,
     recovering: bool,
     parts: usize,
+    /// Whether a failing check was named.
+    named: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -440,7 +442,11 @@ impl Live {
         let recovering = matches!(self.state, State::Recovering { .. });
         let note = match &self.merged_into {
             Some(elder) => narrative::merged(elder),
-            None => narrative::note(&self.view, step, recovering, self.told.map(|told| told.people), self.facts.last()),
+            None => {
+                let newly_named = self.told.is_some_and(|told| !told.named) && self.is_named();
+                let before = self.told.map(|told| told.people);
+                narrative::note(&self.view, step, (recovering, newly_named), before, self.facts.last())
+            }
         };
         self.told = Some(Told {
             step,
@@ -449,16 +455,23 @@ impl Live {
             severity: self.view.severity,
             recovering,
             parts: self.parts.len(),
+            named: self.is_named(),
         });
         let description = narrative::description(&self.view, recovering);
         let incident = self.view.clone();
         Some(IncidentAction { step, at: moment.known_at, revision: self.revision, incident, description, note })
     }
 
-    /// Whether an update is worth a person's time: at once when it becomes worse, else not more often than the
-    /// interval and only for a change.
+    /// Whether the failing check is known. It may become so only after the opening: the policies are read again after a
+    /// change, and the refusals wait for that.
+    fn is_named(&self) -> bool {
+        !self.view.checks.is_empty()
+    }
+
+    /// Whether an update is worth a person's time: at once when it becomes worse or the failing check becomes known, else
+    /// not more often than the interval and only for a change.
     fn is_news(&self, told: &Told, moment: &Moment<'_>) -> bool {
-        if self.view.severity > told.severity {
+        if self.view.severity > told.severity || (self.is_named() && !told.named) {
             return true;
         }
         let recovering = matches!(self.state, State::Recovering { .. });

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::action::{Incident, IncidentStep};
-use crate::event::{PostureCheck, Timestamp};
+use crate::event::{Check, PostureCheck, Timestamp};
 
 /// One line for a list: how many, since when, where.
 pub(super) fn title(incident: &Incident) -> String {
@@ -71,9 +71,13 @@ fn checks(text: &mut String, incident: &Incident) {
     for check in &incident.checks {
         let what = if check.detail.is_empty() { String::new() } else { format!(" ({})", check.detail) };
         let required = if check.required.is_empty() { "not known" } else { &check.required };
-        let actual = check.actual.as_deref().unwrap_or("not known");
+        let actual = actual(check);
         let _ = writeln!(text, "  {}{what}: required {required}, most of them have {actual}", check.check);
     }
+}
+
+fn actual(check: &Check) -> &str {
+    check.actual.as_deref().unwrap_or("not known")
 }
 
 /// What is said where an incident ends because it is another's.
@@ -85,7 +89,7 @@ pub(super) fn merged(elder: &str) -> String {
 pub(super) fn note(
     incident: &Incident,
     step: IncidentStep,
-    recovering: bool,
+    (recovering, newly_named): (bool, bool),
     people_before: Option<u64>,
     last: Option<Timestamp>,
 ) -> String {
@@ -95,6 +99,12 @@ pub(super) fn note(
         IncidentStep::Reopen => format!("Refusals are back: {now} refused since {} UTC.", clock(incident.onset)),
         IncidentStep::Update if recovering => {
             format!("Recovering: refusals are as usual again. {now} were refused in all.")
+        }
+        IncidentStep::Update if newly_named => {
+            let named = incident.checks.first().map_or_else(String::new, |check| {
+                format!(" {}: required {}, most of them have {}.", check.check, check.required, actual(check))
+            });
+            format!("The failing check is known now.{named} {now} refused so far.")
         }
         IncidentStep::Update => match people_before {
             Some(before) if before != incident.people => format!("{now} refused so far, {before} when last told."),
