@@ -136,7 +136,16 @@ sinks:
     let metrics = daemon.get("/metrics").await.1;
     assert!(metrics.contains("authwatch_events_total"), "{metrics}");
     is_clean("the metrics", &metrics);
-    for path in ["/", "/api/v1/status", "/api/v1/incidents", "/api/v1/series", "/readyz?verbose"] {
+    for path in [
+        "/",
+        "/api/v1/status",
+        "/api/v1/incidents",
+        "/api/v1/series",
+        "/api/v1/decisions",
+        "/api/v1/adoption",
+        "/api/v1/whatif",
+        "/readyz?verbose",
+    ] {
         let (status, body) = daemon.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
         is_clean(path, &body);
@@ -146,7 +155,13 @@ sinks:
     is_clean("`state show`", &home.run(&["state", "show", "--json"]).stdout);
     let file = home.dir.path().join("day.ndjson");
     let file = file.to_str().expect("text");
-    for words in [&["replay", "--json", file][..], &["explain", "--json", file], &["explain", "--unknown", file]] {
+    for words in [
+        &["replay", "--json", file][..],
+        &["explain", "--json", file],
+        &["explain", "--unknown", file],
+        &["explain", "--redact", file],
+        &["whatif", "--json", file],
+    ] {
         let ran = run(words, "");
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         is_clean(&words[..2].join(" "), &format!("{}{}.", ran.stdout, ran.stderr));

@@ -158,6 +158,55 @@ async fn a_stop_ends_within_the_grace_although_both_servers_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_explained_to_whoever_waits_for_it_and_in_the_ticket() {
+    let world = world(Scenario::BadPushEveryone, 400, push_at() - Span::minutes(30)).await;
+    let home = Home::of(&world, "");
+    let text = home.usual("").replace("      start: 8h\n", "      start: 8h\n      policies: true\n");
+    home.configure(&text);
+    let daemon = home.daemon().await;
+    daemon
+        .until("/readyz?verbose", "the policies are read", |_, text| text.contains("[+] source/okta:acme/policies"))
+        .await;
+    daemon.until_caught_up(&world).await;
+    // In steps, as time passes: the change is seen, the policies are read again, and only then much happens.
+    for _ in 0..12 {
+        world.clock.advance(Span::minutes(5));
+        daemon.until_caught_up(&world).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let url = format!("http://{}", daemon.address);
+    let wait = |expect: &str, timeout: &str| {
+        let words = ["explain", "--url", &url, "--since", "2h", "--expect", expect, "--timeout", timeout];
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        tokio::task::spawn_blocking(move || run(&words.iter().map(String::as_str).collect::<Vec<_>>(), ""))
+    };
+    let found = wait("deny,os_version", "2m").await.expect("it ran");
+    assert_eq!(found.code, 0, "{}{}", found.stdout, found.stderr);
+    assert!(found.stdout.contains("os_version (required ") && found.stdout.contains(" deny "), "{}", found.stdout);
+    let missed = wait("deny,jailbreak", "1s").await.expect("it ran");
+    assert_eq!((missed.code, missed.stdout.as_str()), (1, ""), "{}", missed.stderr);
+    assert!(missed.stderr.contains("no such decision since "), "{}", missed.stderr);
+    assert_eq!(wait("denied", "1s").await.expect("it ran").code, 2);
+    assert_eq!(run(&["explain", "--url", "http://127.0.0.1:9", "--expect", "deny"], "").code, 5);
+
+    let incidents = daemon.json("/api/v1/incidents").await;
+    let check = &incidents["incidents"][0]["checks"][0];
+    assert_eq!((&check["check"], &check["result"]), (&json!("os_version"), &json!("fail")), "{incidents}");
+    // The refusals waited for the policies to be read again; the next tick tells.
+    world.clock.advance(Span::minutes(1));
+    daemon.until_caught_up(&world).await;
+    let ticket = until("the ticket names the check", async || {
+        let rows = format!("{:?}", world.servicenow.created());
+        if rows.contains("Checks that fail, with people: os_version") { Ok(rows) } else { Err(rows) }
+    })
+    .await;
+    assert!(ticket.contains("os_version (minimum): required 1"), "{ticket}");
+    let agreement = daemon.get("/metrics").await.1;
+    assert_eq!(metric(&agreement, "authwatch_policy_agreement_total", &["result=\"disagree\""]), 0, "{agreement}");
+    assert!(metric(&agreement, "authwatch_denied_checks_total", &["check=\"os_version\"", "source=\"derived\""]) > 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_changes_what_can_change_names_what_cannot_and_keeps_the_old_on_an_error() {
     let settings = settings(Scenario::BadPushEveryone, 400, push_at() - Span::minutes(5));
     let people = settings.org.people.iter().map(|person| person.id.clone()).collect::<Vec<_>>().join(", ");
