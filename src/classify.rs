@@ -136,7 +136,7 @@ impl Tables {
         let (platform, platform_ground) = device::platform(self, event);
         let (device, device_ground) = device::signals(self, event);
         let (change, change_ground) = change::read(row.kind, event_type, event);
-        let context::Read { context, zone, risk, session } = context::read(event);
+        let context::Read { context, zone, risk } = context::read(event);
         let evidence = Evidence {
             published: match (published, sent) {
                 (Some(_), _) => Source::Published.into(),
@@ -156,7 +156,6 @@ impl Tables {
             device: device_ground,
             zone,
             risk,
-            session,
             change: change_ground,
         };
         let event = AuthEvent {

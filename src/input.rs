@@ -99,8 +99,24 @@ pub struct OrgConfig {
     pub break_glass_groups: BTreeSet<SmolStr>,
     /// The vendors' releases, for requirements that move with them.
     pub releases: Releases,
-    /// The hash of the file of policies in force; its content is an input of its own, fed when the hash changes.
-    pub policies_file: Option<u64>,
+    /// Where its policies come from; `None` is from nowhere. What a file or Okta says is an input of its own.
+    pub policies: Option<PolicySource>,
+}
+
+/// Where the policies of an org come from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum PolicySource {
+    /// A source reads them from Okta.
+    Api,
+    /// A file with this hash: it is fed again when the hash changes.
+    File(u64),
+}
+
+impl PolicySource {
+    /// Whether what one said still holds under the other: a new file carries on from the old one.
+    pub fn is_same_kind(self, other: Self) -> bool {
+        matches!((self, other), (Self::Api, Self::Api) | (Self::File(_), Self::File(_)))
+    }
 }
 
 /// A named slice of people.

@@ -214,7 +214,7 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
     open.map_err(|error| Trouble::from(error).at(path, "open"))
 }
 
-/// Refuses a newer format, and signs the state with our version. Gives the version that signed before.
+/// Refuses another format, and signs the state with our version. Gives the version that signed before.
 fn check_format(db: &Database, path: &Path) -> Result<String, StoreError> {
     let run = || {
         let txn = db.begin_read()?;
@@ -223,9 +223,9 @@ fn check_format(db: &Database, path: &Path) -> Result<String, StoreError> {
         let (Some(found), Some(writer)) = (format, writer) else {
             return Err(Trouble::Decode("it does not say which format it has".into()));
         };
-        if found > FORMAT {
+        if found != FORMAT {
             let path = path.to_owned();
-            return Err(StoreError::Newer { path, found, known: FORMAT, writer }.into());
+            return Err(StoreError::OtherFormat { path, found, known: FORMAT, writer }.into());
         }
         if writer != env!("CARGO_PKG_VERSION") {
             let txn = db.begin_write()?;

@@ -34,7 +34,7 @@ use crate::policy::fleet::Fleet;
 use org::{OrgWatch, Setting};
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
-const SNAPSHOT_VERSION: u32 = 2;
+const SNAPSHOT_VERSION: u32 = 3;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -176,10 +176,11 @@ impl Watch {
     }
 
     fn configure(&mut self, config: &CoreConfig) {
-        self.config = config.clone();
+        let before = std::mem::replace(&mut self.config, config.clone());
         for (name, org) in &self.config.orgs {
             let watch = self.orgs.entry(name.clone()).or_insert_with(|| OrgWatch::new(name.clone()));
-            watch.configure(Setting { core: &self.config, org });
+            let source = before.orgs.get(name).and_then(|org| org.policies);
+            watch.configure(Setting { core: &self.config, org }, source);
         }
     }
 

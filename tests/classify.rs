@@ -88,7 +88,6 @@ fn every_fixture_reads_as_it_says() {
             "part": event.part,
             "zone": event.context.zone,
             "risk": event.context.risk,
-            "session": event.context.session,
         });
         for (key, value) in expect.as_object().expect("an object") {
             let read = words.get(key).or_else(|| more.get(key));
@@ -158,7 +157,6 @@ fn evidence_is_given_exactly_where_something_was_read() {
             ("device", event.device.is_some()),
             ("zone", event.context.zone.is_some()),
             ("risk", event.context.risk.is_some()),
-            ("session", event.context.session.is_some()),
             ("change", event.change.is_some()),
         ];
         for (name, is_read) in read {

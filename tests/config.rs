@@ -9,7 +9,7 @@ use authwatch::act;
 use authwatch::app::parts::Parts;
 use authwatch::config::{Config, Environment};
 use authwatch::event::{Org, Person, SourceName, Span};
-use authwatch::input::CoreConfig;
+use authwatch::input::{CoreConfig, PolicySource};
 use authwatch::secret::SecretRef;
 use authwatch::yaml::section;
 use serde::Deserialize;
@@ -309,9 +309,12 @@ fn policies_come_from_a_file_of_the_org_that_names_it_and_from_no_other() {
     let parts = parts_in(&folder, &yaml).expect("parts");
     let org = |name: &str| &parts.core.orgs[&Org::new(name)];
     assert_eq!(parts.policies.keys().map(Org::as_str).collect::<Vec<_>>(), ["a", "b"]);
-    assert!(org("a").policies_file.is_some() && org("b").policies_file.is_some());
-    assert_ne!(org("a").policies_file, org("b").policies_file);
-    assert_eq!(org("c").policies_file, None);
+    let hash = |name: &str| match org(name).policies {
+        Some(PolicySource::File(hash)) => Some(hash),
+        Some(PolicySource::Api) | None => None,
+    };
+    assert!(hash("a").is_some() && hash("b").is_some() && hash("a") != hash("b"));
+    assert_eq!(org("c").policies, None);
     // Those of the document, and before them those of the file that is for releases.
     let releases = |name: &str| ["macos", "ios"].map(|platform| org(name).releases.0[platform].join(" "));
     assert_eq!(releases("a"), ["15.2.0 14.7.1", "18.1"]);
@@ -355,7 +358,7 @@ fn oktas_own_policies_go_before_a_file_and_one_source_of_an_org_reads_them() {
     );
     let parts = parts_in(&folder, &yaml).expect("parts");
     let core = &parts.core.orgs[&Org::new("a")];
-    assert_eq!((core.policies_file, parts.policies.len()), (None, 0));
+    assert_eq!((core.policies, parts.policies.len()), (Some(PolicySource::Api), 0));
     assert_eq!(core.releases.0.keys().collect::<Vec<_>>(), ["ios", "macos"], "releases are no policies");
     let warnings: Vec<String> = parts.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings, ["`okta:a-2` reads the policies from Okta, so those of the file are not used"]);

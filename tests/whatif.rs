@@ -313,7 +313,10 @@ fn device_event(org: &Org, n: i64) -> AuthEvent {
         app: None,
         rule: None,
         platform: Platform::Macos,
-        device: Some(Box::new(DeviceSignals { id: Some(format!("guo{n}").into()), ..DeviceSignals::default() })),
+        device: Some(std::sync::Arc::new(DeviceSignals {
+            id: Some(format!("guo{n}").into()),
+            ..DeviceSignals::default()
+        })),
         context: Context::default(),
         change: None,
     }

@@ -11,7 +11,7 @@ use super::policies::{self, FilePolicies};
 use crate::classify::{RulesError, Tables};
 use crate::config::{self, Config, ConfigError, Integration, Warning};
 use crate::event::{Org, SourceName};
-use crate::input::{CoreConfig, OrgConfig};
+use crate::input::{CoreConfig, OrgConfig, PolicySource};
 use crate::secret::SecretRef;
 use crate::yaml::{self, Origin, section};
 use crate::{act, source};
@@ -190,16 +190,17 @@ fn configured_groups(org: &OrgConfig) -> BTreeSet<SmolStr> {
 
 /// Okta's own word goes before a file's: an org whose policies are read from it has no file in force.
 fn yield_to_okta(sources: &[SourcePart], core: &mut CoreConfig, policies: &mut FilePolicies) -> Vec<Warning> {
-    let reading = sources.iter().filter(|part| part.config.reads_policies());
-    let yielding = reading.filter(|part| policies.remove(&part.org).is_some());
-    let warnings = yielding.map(|part| {
+    let mut warnings = Vec::new();
+    for part in sources.iter().filter(|part| part.config.reads_policies()) {
         if let Some(org) = core.orgs.get_mut(&part.org) {
-            org.policies_file = None;
+            org.policies = Some(PolicySource::Api);
         }
-        let text = format!("`{}` reads the policies from Okta, so those of the file are not used", part.name);
-        Warning { origin: None, text }
-    });
-    warnings.collect()
+        if policies.remove(&part.org).is_some() {
+            let text = format!("`{}` reads the policies from Okta, so those of the file are not used", part.name);
+            warnings.push(Warning { origin: None, text });
+        }
+    }
+    warnings
 }
 
 /// One warning for each org that names groups and has no source that can read them.

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::{self, Config, ConfigError, Written};
 use crate::event::{Org, Timestamp};
-use crate::input::{CoreConfig, Input, Policies, PolicyOrigin, Releases};
+use crate::input::{CoreConfig, Input, Policies, PolicyOrigin, PolicySource, Releases};
 use crate::policy::parse;
 
 /// The largest file of policies in bytes: about 10,000 rules.
@@ -38,7 +38,7 @@ pub fn read(config: &Config, core: &mut CoreConfig) -> Result<FilePolicies, Conf
         if let Some(file) = &files.file {
             let text = text(file, MAX_POLICIES)?;
             let policies = parse::parse(text.as_bytes()).map_err(|error| refused(file, &error))?;
-            org.policies_file = Some(xxh3_64(text.as_bytes()));
+            org.policies = Some(PolicySource::File(xxh3_64(text.as_bytes())));
             org.releases.clone_from(&policies.releases);
             found.insert(name.clone(), Arc::new(policies));
         }
@@ -65,10 +65,10 @@ pub fn of_own_org(config: &Config) -> Result<(Option<Arc<Policies>>, Releases), 
 /// What the core is to be told for a configuration to be in force after `before`: the configuration, and the policies
 /// of each file that is not the one in force.
 pub fn inputs(before: &CoreConfig, core: &CoreConfig, policies: &FilePolicies) -> Vec<Input> {
-    let hash = |config: &CoreConfig, org: &Org| config.orgs.get(org).and_then(|org| org.policies_file);
+    let source = |config: &CoreConfig, org: &Org| config.orgs.get(org).and_then(|org| org.policies);
     let changed = policies.iter().filter(|(org, _)| {
-        let file = hash(core, org);
-        file.is_some() && file != hash(before, org)
+        let now = source(core, org);
+        matches!(now, Some(PolicySource::File(_))) && now != source(before, org)
     });
     let fed = changed.map(|(org, policies)| Input::Policies {
         org: org.clone(),
@@ -131,8 +131,8 @@ mod tests {
     #[track_caller]
     fn check(before: Option<u64>, now: Option<u64>, fed: bool) {
         let org = Org::new("acme");
-        let with = |policies_file| CoreConfig {
-            orgs: [(org.clone(), OrgConfig { policies_file, ..OrgConfig::default() })].into(),
+        let with = |file: Option<u64>| CoreConfig {
+            orgs: [(org.clone(), OrgConfig { policies: file.map(PolicySource::File), ..OrgConfig::default() })].into(),
             ..CoreConfig::default()
         };
         let policies = [(org.clone(), Arc::default())].into();

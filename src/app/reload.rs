@@ -12,7 +12,7 @@ use super::pump::Message;
 use crate::act;
 use crate::config::{Config, ConfigError};
 use crate::event::Org;
-use crate::input::{CoreConfig, OrgConfig};
+use crate::input::{CoreConfig, OrgConfig, PolicySource};
 use crate::telemetry::metric::Metric;
 
 /// Why a reload changed nothing.
@@ -39,6 +39,9 @@ impl Running {
                 );
             }
             Ok((config, parts)) => {
+                for warning in config.warnings.iter().chain(&parts.warnings) {
+                    tracing::warn!("{warning}");
+                }
                 for key in self.started.waits_for_restart(&config, &parts) {
                     tracing::warn!(key, "a changed key takes effect after a restart only");
                 }
@@ -90,10 +93,15 @@ impl Started {
         }
     }
 
-    /// The core's configuration with the sources that run, whatever the file says of them now.
+    /// The core's configuration with the sources that run, whatever the file says of them now. Whether policies are read
+    /// from Okta is theirs to say as well.
     fn with_running_sources(&self, mut core: CoreConfig) -> CoreConfig {
         for (org, running) in &self.orgs {
-            core.orgs.entry(org.clone()).or_default().sources.clone_from(&running.sources);
+            let org = core.orgs.entry(org.clone()).or_default();
+            org.sources.clone_from(&running.sources);
+            if [running.policies, org.policies].contains(&Some(PolicySource::Api)) {
+                org.policies = running.policies;
+            }
         }
         core.orgs.retain(|org, _| self.orgs.contains_key(org));
         core

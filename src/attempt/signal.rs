@@ -190,7 +190,7 @@ impl Step {
             phishing_resistant: event.phishing_resistant,
             reason: event.reason,
             platform: event.platform,
-            device: event.device.as_deref().map(|device| Arc::new(device.clone())),
+            device: event.device.clone(),
             app: event.app.clone(),
             rule: event.rule.clone(),
             circumstances: is_evaluation(event).then(|| {

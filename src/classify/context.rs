@@ -1,4 +1,4 @@
-//! What rules can ask for beyond device and credential: the network zone, Okta's risk, the session.
+//! What rules can ask for beyond device and credential: the network zone and Okta's risk.
 //!
 //! Source: the fact sheet's sections 4.1 and 4.3. Risk stands in `securityContext.risk` on newer events, as text in
 //! `debugData.risk`, and as JSON in `debugData.logOnlySecurityData`; a word for a level that is none of ours says nothing.
@@ -8,17 +8,15 @@ use super::kept;
 use crate::decode::okta::{LogEvent, SecurityContext};
 use crate::event::{Context, Risk};
 
-/// The context, and what its three members rest on.
+/// The context, and what its members rest on.
 pub(super) struct Read {
     pub context: Context,
     pub zone: Ground<'static>,
     pub risk: Ground<'static>,
-    pub session: Ground<'static>,
 }
 
 pub(super) fn read(event: &LogEvent<'_>) -> Read {
     let zone = event.client.zone.named();
-    let session = event.authentication_context.external_session_id.named();
     let (risk, ground) = match risk(event) {
         Some((risk, source)) => (Some(risk), Ground::word(source, risk.as_str())),
         None => (None, Ground::NOTHING),
@@ -26,8 +24,7 @@ pub(super) fn read(event: &LogEvent<'_>) -> Read {
     Read {
         zone: Ground::of(zone.is_some(), Source::Zone),
         risk: ground,
-        session: Ground::of(session.is_some(), Source::Session),
-        context: Context { zone: zone.map(kept), risk, session: session.map(kept) },
+        context: Context { zone: zone.map(kept), risk },
     }
 }
 

@@ -3,6 +3,8 @@
 //! Source: the fact sheet's sections 4.2 and 6.1. The device stands in `device`, or as a `UDDevice` target with the same
 //! facts under other names and as texts.
 
+use std::sync::Arc;
+
 use smol_str::SmolStr;
 
 use super::evidence::{Ground, Source};
@@ -47,10 +49,10 @@ fn agent_platform<'t>(tables: &'t Tables, event: &LogEvent<'_>) -> Option<(Platf
 }
 
 /// The device's signals: `device`, completed from a `UDDevice` target that is not another device.
-pub(super) fn signals(tables: &Tables, event: &LogEvent<'_>) -> (Option<Box<DeviceSignals>>, Ground<'static>) {
+pub(super) fn signals(tables: &Tables, event: &LogEvent<'_>) -> (Option<Arc<DeviceSignals>>, Ground<'static>) {
     let target = event.first_target(DEVICE);
     if !event.device.is_present() {
-        let signals = target.map(|target| Box::new(of_target(tables, target)));
+        let signals = target.map(|target| Arc::new(of_target(tables, target)));
         let ground = Ground::of(signals.is_some(), Source::DeviceTarget);
         return (signals, ground);
     }
@@ -62,7 +64,7 @@ pub(super) fn signals(tables: &Tables, event: &LogEvent<'_>) -> (Option<Box<Devi
         complete(&mut signals, other);
         source = Source::DeviceAndTarget;
     }
-    (Some(Box::new(signals)), source.into())
+    (Some(Arc::new(signals)), source.into())
 }
 
 fn of_device(event: &LogEvent<'_>) -> DeviceSignals {

@@ -209,7 +209,6 @@ fn subjects() -> String {
 | device | `device`, completed from a `UDDevice` target that is not another device |
 | zone | `client.zone` |
 | risk | `securityContext.risk.level`, else `debugData.risk`, else `debugData.logOnlySecurityData` |
-| session | `authenticationContext.externalSessionId` |
 | change | on change kinds: a rule's change its rule, a membership's its group, else the first target that is no person; of a person, the id without the name |
 | whom a change is about | of a membership, the id of the first `User` target |
 | what holds after it | of policies and device assurance, `changeDetails.to` of that target, an object or list of at most 16 KiB |

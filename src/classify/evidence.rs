@@ -94,8 +94,6 @@ vocabulary! {
         DebugRisk => "debugData.risk",
         /// The same, as JSON.
         LogOnlySecurityData => "debugData.logOnlySecurityData",
-        /// The session.
-        Session => "authenticationContext.externalSessionId",
         /// What changed.
         ChangedTarget => "the target that changed",
     }
@@ -157,13 +155,12 @@ pub struct Evidence<'t> {
     pub(super) device: Ground<'t>,
     pub(super) zone: Ground<'t>,
     pub(super) risk: Ground<'t>,
-    pub(super) session: Ground<'t>,
     pub(super) change: Ground<'t>,
 }
 
 impl<'t> Evidence<'t> {
     /// The readings in the order of [`AuthEvent`], by name.
-    pub fn all(&self) -> [(&'static str, Ground<'t>); 16] {
+    pub fn all(&self) -> [(&'static str, Ground<'t>); 15] {
         [
             ("published", self.published),
             ("kind", self.kind),
@@ -179,7 +176,6 @@ impl<'t> Evidence<'t> {
             ("device", self.device),
             ("zone", self.zone),
             ("risk", self.risk),
-            ("session", self.session),
             ("change", self.change),
         ]
     }

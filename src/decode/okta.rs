@@ -152,8 +152,6 @@ object! {
         credential_provider: Text<'a> = "credentialProvider",
         /// `OTP`, `PASSWORD`, …; nearly always null.
         credential_type: Text<'a> = "credentialType",
-        /// The session; null or `unknown` before there is one.
-        external_session_id: Text<'a> = "externalSessionId",
     }
 }
 

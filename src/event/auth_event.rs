@@ -1,5 +1,7 @@
 //! The event itself.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -54,8 +56,6 @@ pub struct Context {
     pub zone: Option<SmolStr>,
     /// Okta's risk level.
     pub risk: Option<Risk>,
-    /// The session (`externalSessionId`), once there is one.
-    pub session: Option<SmolStr>,
 }
 
 /// One record of a sign-in log, decoded and classified.
@@ -100,7 +100,7 @@ pub struct AuthEvent {
     /// The device's platform.
     pub platform: Platform,
     /// The device's signals, where the event has a device.
-    pub device: Option<Box<DeviceSignals>>,
+    pub device: Option<Arc<DeviceSignals>>,
     /// What else rules can ask for.
     pub context: Context,
     /// What changed, on change events.

@@ -139,6 +139,20 @@ impl Ledger {
         outcome
     }
 
+    /// Whoever told the policies is gone: nothing is known of what holds from `at` on, and no reading is awaited.
+    pub fn close(&mut self, at: Timestamp) {
+        self.file = None;
+        let Some(last) = self.versions.last() else { return };
+        let from = at.max(last.from);
+        self.versions.retain(|version| version.from < from);
+        for version in &mut self.versions {
+            if version.holds == Holds::Pending {
+                version.holds = Holds::Unknown;
+            }
+        }
+        self.versions.push(Version { from, origin: PolicyOrigin::File, holds: Holds::Unknown });
+    }
+
     /// What holds at a time.
     pub fn at(&self, at: Timestamp) -> Held<'_> {
         let place = self.versions.partition_point(|version| version.from <= at);
@@ -233,6 +247,26 @@ mod tests {
         assert!(ledger.read(Timestamp(50), PolicyOrigin::File, policies("16")));
         holds(&ledger, 49, "unknown");
         holds(&ledger, 50, "16");
+    }
+
+    #[test]
+    fn who_told_the_policies_is_gone_until_somebody_tells_them_again() {
+        let mut ledger = Ledger::default();
+        ledger.close(Timestamp(5));
+        assert!(ledger.is_empty(), "nothing was known");
+        ledger.read(Timestamp(10), PolicyOrigin::Api, policies("14"));
+        ledger.change(Timestamp(20), &change(None), UPDATE);
+        ledger.close(Timestamp(30));
+        for (at, expect) in [(10, "14"), (20, "unknown"), (30, "unknown")] {
+            holds(&ledger, at, expect);
+        }
+        assert_eq!(ledger.change(Timestamp(40), &change(None), UPDATE), LedgerChange::Unconcerned);
+        assert!(ledger.read(Timestamp(50), PolicyOrigin::File, policies("14")));
+        ledger.close(Timestamp(50));
+        assert!(ledger.read(Timestamp(60), PolicyOrigin::File, policies("14")), "the same file again is news then");
+        for (at, expect) in [(49, "unknown"), (50, "unknown"), (60, "14")] {
+            holds(&ledger, at, expect);
+        }
     }
 
     #[test]

@@ -31,18 +31,18 @@ pub enum StoreError {
         /// What was seen.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The state was written by a newer authwatch.
+    /// The state was written by an authwatch that stores other things.
     #[error(
         "state file `{}` has format {found}, written by authwatch {writer}; this is {} and knows format {known} \
-         (run the newer one, or move it aside: `mv {} {}`)",
+         (run the one that wrote it, or move it aside: `mv {} {}`)",
         path.display(), env!("CARGO_PKG_VERSION"), path.display(), aside(path).display()
     )]
-    Newer {
+    OtherFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u64,
-        /// The newest format that this build knows.
+        /// The format that this build knows.
         known: u64,
         /// The version that wrote it.
         writer: String,

@@ -220,8 +220,8 @@ impl Frames {
         input.read_exact(&mut version).map_err(io)?;
         let writer = String::from_utf8_lossy(&version).into_owned();
         let found = u64::from(u32::from_le_bytes([f0, f1, f2, f3]));
-        if found > FORMAT {
-            return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT, writer });
+        if found != FORMAT {
+            return Err(StoreError::OtherFormat { path: path.to_owned(), found, known: FORMAT, writer });
         }
         Ok(Self { path: path.to_owned(), input, index: 0, done: false, written_by: writer })
     }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::error::Trouble;
 
 /// The format of the state file and of exports.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 
 /// The largest value that is read back, unpacked. More means damage, not data.
 const VALUE_LIMIT: u64 = 1 << 30;
@@ -88,7 +88,8 @@ pub(super) fn decode<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Trouble> {
 }
 
 /// Unpacks a value whose type may have got fields at its end since it was written; they must be such that zeros mean
-/// nothing there (`None`, no elements, 0). A value with more fields than the type has is read as far as it has them.
+/// nothing there (`None`, no elements, 0), and none may have grown inside: what is missing there would be read from
+/// the field after it. A value with more fields than the type has is read as far as it has them.
 pub(super) fn decode_grown<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Trouble> {
     let mut bytes = unpack(packed)?;
     // Damage was seen while unpacking, so what is missing was never there. One field is one zero byte.

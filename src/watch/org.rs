@@ -16,7 +16,7 @@ use crate::adoption::Adoption;
 use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, QUIET, Signal, Standing, Step, Verdict};
 use crate::event::{AuthEvent, Credential, EventId, Kind, Org, Outcome, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
-use crate::input::{CoreConfig, OrgConfig, Policies, PolicyOrigin};
+use crate::input::{CoreConfig, OrgConfig, Policies, PolicyOrigin, PolicySource};
 use crate::policy::fleet::Fleet;
 use crate::policy::{Evaluation, Groups};
 use crate::window::{GoodBad, Latency, Ring};
@@ -118,8 +118,15 @@ impl OrgWatch {
         }
     }
 
-    pub(super) fn configure(&mut self, setting: Setting<'_>) {
+    /// Takes a configuration; `source` is where the policies came from before it.
+    pub(super) fn configure(&mut self, setting: Setting<'_>, source: Option<PolicySource>) {
         let CoreConfig { limits, judge, .. } = setting.core;
+        let is_gone = source.is_some_and(|was| !setting.org.policies.is_some_and(|now| now.is_same_kind(was)));
+        if is_gone {
+            // Whoever said what holds says it no more, and follows no change any more.
+            self.early = None;
+            self.postures.close(self.clocks.now());
+        }
         self.dedupe.set_capacity(limits.dedupe);
         self.attempts.set_capacity(limits.attempts);
         self.table.configure(limits.series, judge.prior_refused);
@@ -212,6 +219,8 @@ impl OrgWatch {
         policies: &Arc<Policies>,
         setting: Setting<'_>,
     ) {
+        // A file holds from the beginning only where nothing was known before it: a changed one holds from now on.
+        let since = since.filter(|_| origin == PolicyOrigin::Api || self.postures.knows_nothing());
         match since.or_else(|| self.clocks.has_begun().then(|| self.clocks.now())) {
             Some(since) => self.postures.read(since, origin, policies),
             None => self.early = Some((origin, policies.clone())),

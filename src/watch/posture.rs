@@ -122,6 +122,16 @@ impl Postures {
         self.ledger.read(since, origin, policies.clone());
     }
 
+    /// Whether no policies were ever read.
+    pub(super) fn knows_nothing(&self) -> bool {
+        self.ledger.is_empty()
+    }
+
+    /// What holds from `at` on is not known any more.
+    pub(super) fn close(&mut self, at: Timestamp) {
+        self.ledger.close(at);
+    }
+
     pub(super) fn members(&mut self, group: &SmolStr, people: &BTreeSet<Person>) {
         self.groups.list(group, people);
     }

@@ -11,7 +11,7 @@ use crate::event::{
     AuthEvent, Change, Credential, DeviceSignals, EventId, Kind, Outcome, Platform, PostureCheck, Reject, Span,
     Timestamp,
 };
-use crate::input::{Cohort, OrgConfig, PolicyOrigin};
+use crate::input::{Cohort, OrgConfig, PolicyOrigin, PolicySource};
 
 const MINUTE: i64 = 60_000;
 
@@ -97,6 +97,53 @@ fn policies(floor: &str) -> Input {
 }
 
 #[test]
+fn a_changed_file_holds_from_now_on_and_policies_that_nobody_tells_any_more_hold_no_longer() {
+    let configured = |policies| {
+        let mut config = config();
+        config.orgs.values_mut().for_each(|org| org.policies = policies);
+        Input::Configure(Box::new(config))
+    };
+    let file = |floor: &str| match policies(floor) {
+        Input::Policies { org, policies, .. } => {
+            Input::Policies { org, since: Some(Timestamp::MIN), origin: PolicyOrigin::File, policies }
+        }
+        other => other,
+    };
+    let floor = |watch: &Watch| {
+        let policies = watch.orgs().next().and_then(|org| org.policies())?;
+        let requirement = policies.assurances["dae1"].requirements.first()?;
+        match requirement {
+            crate::input::Requirement::OsVersion(version) => version.minimum.clone(),
+            _ => None,
+        }
+    };
+    let mut change = event("change", 2 * MINUTE);
+    change.kind = Kind::PolicyChange;
+    change.event_type = "policy.rule.update".into();
+    change.change = Some(Box::new(Change {
+        target_type: "PolicyRule".into(),
+        target_id: "rul0".into(),
+        target_name: "Healthy device".into(),
+        policy: Some("rst1".into()),
+        person: None,
+        to: None,
+    }));
+    let mut watch = Watch::new();
+    let mut after = |inputs: &[Input]| {
+        inputs.iter().for_each(|input| watch.handle(input));
+        floor(&watch)
+    };
+    let source = |n| Some(PolicySource::File(n));
+    let begun = [configured(source(1)), file("14.0.0"), input(event("one", MINUTE))];
+    assert_eq!(after(&begun).as_deref(), Some("14.0.0"));
+    assert_eq!(after(&[input(change)]), None, "the log does not say what changed");
+    assert_eq!(after(&[configured(source(2)), file("15.0.0")]).as_deref(), Some("15.0.0"));
+    assert_eq!(after(&[configured(None), input(event("two", 3 * MINUTE))]), None);
+    assert_eq!(after(&[configured(source(2)), file("15.0.0")]).as_deref(), Some("15.0.0"));
+    assert_eq!(after(&[configured(Some(PolicySource::Api)), input(event("three", 4 * MINUTE))]), None);
+}
+
+#[test]
 fn people_are_told_at_once_when_the_failing_check_becomes_known() {
     let begin = 48 * 60 * MINUTE;
     let mut change = event("change", begin);
@@ -118,7 +165,7 @@ fn people_are_told_at_once_when_the_failing_check_becomes_known() {
             registered: Some(true),
             ..DeviceSignals::default()
         };
-        event.device = Some(Box::new(signals));
+        event.device = Some(std::sync::Arc::new(signals));
         input(event)
     };
     let mut inputs: Vec<Input> = vec![policies("14.0.0")];
