@@ -2,8 +2,9 @@
 //!
 //! Okta's DENY names the catch-all rule: a device that fails its assurance makes the granting rule not match. The
 //! reason is derived here, from the policies that held and the signals of the flow, or not at all: what the evidence
-//! does not decide is `unknown`. The same evaluator explains a refusal, finds grants that should not be, compares our
-//! reading with the rule that Okta named, and answers what-if.
+//! does not decide is `unknown`. The same evaluator explains a refusal, finds grants that should not be, and compares our
+//! reading with the rule that Okta named. What-if asks another question, of a device and not of a sign-in: it has its own
+//! reading of the rules' scope, and the same checks.
 //!
 //! Pure: no clock, no I/O.
 
@@ -27,13 +28,13 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::event::{
-    App, Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
+    Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
     Timestamp, vocabulary,
 };
 use crate::input::Releases;
 
 pub use assurance::checks;
-pub use evaluate::{Decision, decide, evaluate};
+pub use evaluate::evaluate;
 pub use groups::Groups;
 pub use ledger::{Held, Ledger};
 
@@ -50,16 +51,12 @@ pub struct Query<'a> {
     pub platform: Platform,
     /// What the device said; `None` where the flow has no device.
     pub device: Option<&'a DeviceSignals>,
-    /// The app.
-    pub app: Option<&'a App>,
     /// The rule that Okta named.
     pub rule: Option<&'a PolicyRule>,
-    /// The network zone that Okta matched, by name.
-    pub zone: Option<&'a str>,
     /// Okta's risk level.
     pub risk: Option<Risk>,
-    /// Whether Okta let it pass, `None` for a question that Okta has not answered.
-    pub granted: Option<bool>,
+    /// Whether Okta let it pass.
+    pub granted: bool,
     /// Whether a phishing-resistant authenticator was used; `None` where nothing says so.
     pub phishing_resistant: Option<bool>,
     /// The vendors' releases; `None` takes those of the policies' document.
@@ -159,11 +156,20 @@ impl Evaluation {
         self.with(CheckVerdict::Unknown).into_iter().filter(|check| !failing.contains(check)).collect()
     }
 
+    /// Whether what fails is why it was refused, as far as is known: not where a grace period or another rule let the
+    /// device pass.
+    pub fn blames_device(&self) -> bool {
+        self.reason == Some(Reason::DevicePosture) || self.source == PostureSource::Signals
+    }
+
     /// What a refusal counts under: every failing check; where none is known, that the flow had no device, or that the
     /// evidence names no check. Nothing where a rule refused by itself, for a network or a risk.
     pub fn culprits(&self) -> Vec<PostureCheck> {
+        if matches!(self.reason, Some(Reason::NetworkZone | Reason::Risk)) {
+            return Vec::new();
+        }
         let failing = self.failing();
-        if !failing.is_empty() || matches!(self.reason, Some(Reason::NetworkZone | Reason::Risk)) {
+        if self.blames_device() && !failing.is_empty() {
             return failing;
         }
         let without_device = self.checks.iter().any(|check| check.check == PostureCheck::NoDeviceContext);

@@ -12,6 +12,7 @@ mod digest;
 mod org;
 mod posture;
 mod series;
+mod setting;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -31,7 +32,8 @@ use crate::action::{Action, IncidentAction};
 use crate::event::{Org, Person, SourceName};
 use crate::input::{CoreConfig, Input, OrgConfig};
 use crate::policy::fleet::Fleet;
-use org::{OrgWatch, Setting};
+use org::OrgWatch;
+use setting::Setting;
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
 const SNAPSHOT_VERSION: u32 = 3;

@@ -9,8 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use authwatch::classify::{Reader, Tables};
 use authwatch::event::{
-    AuthEvent, Check, DeviceSignals, Org, Outcome, Person, Platform, PostureCheck, PostureSource, Reason, Risk,
-    Timestamp,
+    AuthEvent, Check, DeviceSignals, Org, Outcome, Person, Platform, PostureCheck, PostureSource, Reason, Timestamp,
 };
 use authwatch::input::{Policies, Releases};
 use authwatch::policy::parse::{assurance, parse};
@@ -175,25 +174,11 @@ impl Case {
         (judged, device)
     }
 
-    /// The risk level as the judged record says it.
-    fn risk(&self) -> Option<Risk> {
-        let record = self.events.iter().find(|record| record.get("judged").is_some()).or(self.events.first())?;
-        let record = record.get("event").unwrap_or(record);
-        let text = record.pointer("/debugContext/debugData/risk").and_then(Value::as_str);
-        let level = text.and_then(|text| text.split("level=").nth(1)).map(|rest| rest.trim_end_matches('}'));
-        let level = record.pointer("/securityContext/risk/level").and_then(Value::as_str).or(level)?;
-        Risk::ALL.iter().copied().find(|risk| risk.as_str().eq_ignore_ascii_case(level))
-    }
-
     fn found(&self, documents: &BTreeMap<String, Value>) -> Reading {
         let policies = self.policies(documents);
         let groups = self.groups();
         let (event, device) = self.flow();
-        let granted = match event.outcome {
-            Outcome::Allow | Outcome::Challenge => Some(true),
-            Outcome::Deny => Some(false),
-            _ => None,
-        };
+        let granted = event.outcome != Outcome::Deny;
         let evaluation = evaluate(
             policies.as_ref(),
             &Query {
@@ -202,10 +187,8 @@ impl Case {
                 groups: &groups,
                 platform: device.as_ref().map_or(event.platform, |(platform, _)| *platform),
                 device: device.as_ref().map(|(_, device)| device),
-                app: event.app.as_ref(),
                 rule: event.rule.as_ref(),
-                zone: event.context.zone.as_deref(),
-                risk: event.context.risk.or_else(|| self.risk()),
+                risk: event.context.risk,
                 granted,
                 phishing_resistant: event.phishing_resistant,
                 releases: None,

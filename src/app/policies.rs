@@ -21,7 +21,7 @@ const MAX_POLICIES: u64 = 32 << 20;
 /// The largest file of releases in bytes.
 const MAX_RELEASES: u64 = 1 << 20;
 /// The platforms that releases can be listed for: Windows by its major version, as its requirements are.
-const RELEASED: [&str; 7] = ["android", "chromeos", "ios", "macos", "windows", "windows_10", "windows_11"];
+const RELEASED: [&str; 6] = ["android", "chromeos", "ios", "macos", "windows_10", "windows_11"];
 
 /// The policies of each org that has a file of them.
 pub type FilePolicies = BTreeMap<Org, Arc<Policies>>;

@@ -156,7 +156,7 @@ pub struct Step {
     pub app: Option<App>,
     /// The rule that the evaluation named.
     pub rule: Option<PolicyRule>,
-    /// The network zone and the risk, where a policy was evaluated.
+    /// What else a policy was evaluated upon.
     pub circumstances: Option<Box<Circumstances>>,
 }
 
@@ -169,8 +169,6 @@ pub struct Circumstances {
     pub repeats: bool,
     /// Whether the policy let it pass.
     pub granted: bool,
-    /// The network zone that Okta matched, by name.
-    pub zone: Option<SmolStr>,
     /// Okta's risk level.
     pub risk: Option<Risk>,
 }
@@ -198,7 +196,6 @@ impl Step {
                     uuid: event.uuid.clone(),
                     repeats: event.kind == Kind::AccessDenied,
                     granted: event.outcome != Outcome::Deny,
-                    zone: event.context.zone.clone(),
                     risk: event.context.risk,
                 })
             }),

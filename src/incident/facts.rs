@@ -67,7 +67,8 @@ impl Facts {
         for check in posture.culprits() {
             words.entry(SmolStr::new_static(check.as_str())).or_default().insert(refusal.person);
         }
-        for check in posture.checks.iter().filter(|check| check.result == CheckVerdict::Fail) {
+        let failed = |check: &&Check| check.result == CheckVerdict::Fail && posture.blames_device();
+        for check in posture.checks.iter().filter(failed) {
             if self.checks.contains_key(check) || self.checks.len() < VALUES {
                 self.checks.entry(check.clone()).or_default().insert(refusal.person);
             }

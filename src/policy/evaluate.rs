@@ -8,58 +8,25 @@ use smol_str::SmolStr;
 
 use super::assurance::Context;
 use super::integrators::Integrators;
+use super::logic::and;
 use super::rules::{Reading, merge, no_device, read};
 use super::{Agreement, AssuranceResult, Evaluation, Loose, Query};
 use crate::event::{Check, CheckVerdict, DeviceSignals, PolicyRule, PostureCheck, PostureSource, Reason};
 use crate::input::{Access, AccessPolicy, Network, Policies, Rule};
-
-/// The rule that a sign-in falls to, as far as the evidence says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Decision<'p> {
-    /// This one: every rule above it is known not to match.
-    Rule(&'p Rule),
-    /// A condition that is unknown stands in the way.
-    Undecided,
-    /// No policy is known for it.
-    NoPolicy,
-}
-
-/// Which rule a sign-in falls to by the policies in force, whatever Okta said.
-pub fn decide<'p>(policies: &'p Policies, query: &Query<'_>) -> Decision<'p> {
-    let Some(policy) = find(policies, query) else { return Decision::NoPolicy };
-    let context = Context::new(query.platform, query.device, query.releases.unwrap_or(&policies.releases));
-    first(policy.rules.iter().map(|rule| read(rule, policies, query, &context, false)))
-}
-
-fn first<'p>(readings: impl Iterator<Item = Reading<'p>>) -> Decision<'p> {
-    for reading in readings {
-        match reading.verdict() {
-            CheckVerdict::Pass => return Decision::Rule(reading.rule),
-            CheckVerdict::Unknown => return Decision::Undecided,
-            CheckVerdict::Fail => {}
-        }
-    }
-    Decision::Undecided
-}
 
 /// Why a sign-in ended as it did, by the policies in force; `None` where no policy is known.
 pub fn evaluate(policies: Option<&Policies>, query: &Query<'_>) -> Evaluation {
     let Some((policies, policy)) = policies.and_then(|policies| Some((policies, find(policies, query)?))) else {
         return signals(query);
     };
-    let named = query.rule.and_then(|rule| position(policy, rule));
-    if named.is_none() && query.granted.is_some() {
+    let Some(named) = query.rule.and_then(|rule| position(policy, rule)) else {
         // Okta matched a rule that our version does not have: nothing can be derived from that version.
         return Evaluation { agreement: Agreement::Disagree, ..signals(query) };
-    }
-    let end = match query.granted {
-        Some(_) => named.map_or(0, |named| named + 1),
-        None => policy.rules.len(),
     };
     let context = Context::new(query.platform, query.device, query.releases.unwrap_or(&policies.releases));
-    let rules = policy.rules.iter().take(end).enumerate();
+    let rules = policy.rules.iter().take(named + 1).enumerate();
     let readings: Vec<Reading<'_>> =
-        rules.map(|(at, rule)| read(rule, policies, query, &context, Some(at) == named)).collect();
+        rules.map(|(at, rule)| read(rule, policies, query, &context, at == named)).collect();
     let case = Case { policy, readings: &readings, named, query };
     let mut evaluation = Evaluation {
         source: PostureSource::Derived,
@@ -68,10 +35,10 @@ pub fn evaluate(policies: Option<&Policies>, query: &Query<'_>) -> Evaluation {
         assurance: AssuranceResult::NotAsked,
         ..Evaluation::none()
     };
-    match query.granted {
-        Some(true) => case.grant(&mut evaluation),
-        Some(false) => case.refusal(&mut evaluation),
-        None => case.question(&mut evaluation),
+    if query.granted {
+        case.grant(&mut evaluation);
+    } else {
+        case.refusal(&mut evaluation);
     }
     evaluation
 }
@@ -101,17 +68,17 @@ fn position(policy: &AccessPolicy, rule: &PolicyRule) -> Option<usize> {
 struct Case<'c, 'p> {
     policy: &'p AccessPolicy,
     readings: &'c [Reading<'p>],
-    named: Option<usize>,
+    named: usize,
     query: &'c Query<'c>,
 }
 
 impl<'c, 'p> Case<'c, 'p> {
     fn own(&self) -> Option<&'c Reading<'p>> {
-        self.readings.get(self.named?)
+        self.readings.get(self.named)
     }
 
     fn above(&self) -> &'c [Reading<'p>] {
-        self.readings.get(..self.named.unwrap_or(self.readings.len())).unwrap_or_default()
+        self.readings.get(..self.named).unwrap_or_default()
     }
 
     fn is_catch_all(&self, at: usize) -> bool {
@@ -133,13 +100,13 @@ impl<'c, 'p> Case<'c, 'p> {
     }
 
     fn refusal(&self, evaluation: &mut Evaluation) {
-        let (Some(own), Some(named)) = (self.own(), self.named) else { return };
+        let Some(own) = self.own() else { return };
         if own.rule.access == Access::Allow {
             // Its conditions held, and what it asks of the person was not given.
             self.take(evaluation, &[own]);
             return;
         }
-        if !self.is_catch_all(named) {
+        if !self.is_catch_all(self.named) {
             let conditions = &own.rule.conditions;
             if conditions.network != Network::Anywhere {
                 evaluation.reason = Some(Reason::NetworkZone);
@@ -150,29 +117,23 @@ impl<'c, 'p> Case<'c, 'p> {
                 return;
             }
         }
-        let is_ruled_out =
-            |reading: &Reading<'_>| reading.request == CheckVerdict::Pass && reading.device == CheckVerdict::Pass;
-        let nearest = self.nearest(|reading| reading.is_candidate(), is_ruled_out);
+        // A rule whose device passes would have let it in: that it did not shows that the rule was for somebody else.
+        let may_be_why = |reading: &Reading<'_>| reading.is_candidate() && reading.device != CheckVerdict::Pass;
+        let nearest = self.nearest(may_be_why);
         self.take(evaluation, &nearest);
         let is_failing = evaluation.checks.iter().any(|check| check.result == CheckVerdict::Fail);
-        // A device that a grace period lets in was not refused for what it fails.
-        let may_be_why = nearest.iter().any(|reading| reading.device != CheckVerdict::Pass);
-        if is_failing && may_be_why {
+        if is_failing {
             evaluation.reason = Some(Reason::DevicePosture);
         }
     }
 
-    /// The granting rules that count: the first that is surely for this person, else every one that may be, without
-    /// those that the outcome rules out.
-    fn nearest(
-        &self,
-        is_one: impl Fn(&Reading<'_>) -> bool,
-        is_ruled_out: impl Fn(&Reading<'_>) -> bool,
-    ) -> Vec<&'c Reading<'p>> {
+    /// The granting rules that count: the first that is surely for this sign-in but for the device, else every one that
+    /// may be.
+    fn nearest(&self, is_one: impl Fn(&Reading<'_>) -> bool) -> Vec<&'c Reading<'p>> {
         let all = || self.above().iter().filter(|reading| is_one(reading));
-        match all().find(|reading| reading.people == CheckVerdict::Pass) {
+        match all().find(|reading| and(reading.people, reading.request) == CheckVerdict::Pass) {
             Some(sure) => vec![sure],
-            None => all().filter(|reading| !is_ruled_out(reading)).collect(),
+            None => all().collect(),
         }
     }
 
@@ -184,11 +145,11 @@ impl<'c, 'p> Case<'c, 'p> {
     }
 
     fn grant(&self, evaluation: &mut Evaluation) {
-        let (Some(own), Some(named)) = (self.own(), self.named) else { return };
+        let Some(own) = self.own() else { return };
         let is_gated = |reading: &Reading<'_>| reading.is_candidate() && reading.asks_device;
-        let by_catch_all = self.is_catch_all(named);
+        let by_catch_all = self.is_catch_all(self.named);
         if by_catch_all {
-            let gated = self.nearest(is_gated, |_| false);
+            let gated = self.nearest(is_gated);
             self.take(evaluation, &gated);
             if !gated.is_empty() {
                 evaluation.loose.push(Loose::CatchAll);
@@ -227,25 +188,6 @@ impl<'c, 'p> Case<'c, 'p> {
         if is_unregistered && any(&is_gated) && !asks {
             loose.push(Loose::Unregistered);
         }
-    }
-
-    /// What would happen: the checks of the rule that matches, else of the nearest one that asks for the device.
-    fn question(&self, evaluation: &mut Evaluation) {
-        let matches = |reading: &&Reading<'_>| reading.verdict() != CheckVerdict::Fail;
-        let found = self
-            .readings
-            .iter()
-            .find(matches)
-            .filter(|reading| reading.verdict() == CheckVerdict::Pass && reading.rule.access == Access::Allow);
-        match found {
-            Some(found) => self.take(evaluation, &[found]),
-            None => {
-                let all = Self { policy: self.policy, readings: self.readings, named: None, query: self.query };
-                let gated = all.nearest(|reading| reading.is_candidate() && reading.asks_device, |_| false);
-                self.take(evaluation, &gated);
-            }
-        }
-        evaluation.assurance = result(&evaluation.checks);
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Read: `device.provider.<vendor>.<signal>`, the attributes of `device.profile` that events hold,
 //! `device.assurance.screenLockType` and `security.risk.level`, compared with a literal by `== != < <= > >=` or their
-//! words, joined by `&& || !`, `AND OR NOT` and parentheses. Anything else is unknown and listed; what is not even
-//! understood makes the whole expression unknown. A `!` is carried down to the comparisons, so that every check says
+//! words, joined by `&& || !`, `AND OR NOT` and parentheses. Anything else is unknown; what is not even understood makes
+//! the whole expression unknown. What is not about the device (the person, the risk, the platform) is kept apart: a rule
+//! that is for somebody else does not blame a device. A `!` is carried down to the comparisons, so that every check says
 //! what must hold. Source: Okta's pages on the language in Identity Engine and its attributes for devices and EDR.
 
 use smol_str::{SmolStr, format_smolstr};
@@ -19,54 +20,62 @@ const DEPTH: u32 = 32;
 /// How an expression came out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Reading {
-    /// Whether it holds.
-    pub(super) verdict: CheckVerdict,
-    /// The comparisons with the device that matter to the verdict.
+    /// Whether what is not about the device holds.
+    pub(super) request: CheckVerdict,
+    /// Whether the device meets what is asked of it.
+    pub(super) device: CheckVerdict,
+    /// The comparisons with the device that matter; none where the request fails already.
     pub(super) checks: Vec<Check>,
     /// Whether it asks anything of the device.
     pub(super) asks_device: bool,
-    /// What it names and this reader does not know.
-    pub(super) unread: Vec<SmolStr>,
 }
 
 /// Reads an expression against one sign-in.
 pub(super) fn evaluate(text: &str, context: &Context<'_>, risk: Option<Risk>) -> Reading {
-    let mut parser = Parser { rest: text, context, risk, asks_device: false, unread: Vec::new() };
+    let mut parser = Parser { rest: text, context, risk, asks_device: false };
     let node = parser.any(false, 0).filter(|_| parser.rest.trim().is_empty());
-    let (verdict, checks) = node.map_or_else(
-        || {
-            parser.unread = vec![SmolStr::new_static("elCondition")];
-            (CheckVerdict::Unknown, Vec::new())
-        },
-        |node| (node.verdict, node.checks),
-    );
+    let unread = Node { request: CheckVerdict::Unknown, device: CheckVerdict::Unknown, checks: Vec::new() };
+    let Node { request, device, checks } = node.unwrap_or(unread);
     // What is not understood may ask for the device all the same.
     let asks_device = parser.asks_device || text.contains("device.");
-    Reading { verdict, checks, asks_device, unread: parser.unread }
+    Reading { request, device, checks, asks_device }
 }
 
 /// A part of an expression that has been read.
 struct Node {
-    verdict: CheckVerdict,
+    request: CheckVerdict,
+    device: CheckVerdict,
     checks: Vec<Check>,
 }
 
 impl Node {
-    fn bare(verdict: CheckVerdict) -> Self {
-        Self { verdict, checks: Vec::new() }
+    /// A part that is not about the device.
+    fn bare(request: CheckVerdict) -> Self {
+        Self { request, device: CheckVerdict::Pass, checks: Vec::new() }
+    }
+
+    fn verdict(&self) -> CheckVerdict {
+        and(self.request, self.device)
     }
 
     fn and(mut self, other: Self) -> Self {
+        let request = and(self.request, other.request);
         self.checks.extend(other.checks);
-        Self { verdict: and(self.verdict, other.verdict), checks: self.checks }
+        if request == CheckVerdict::Fail {
+            self.checks.clear();
+        }
+        Self { request, device: and(self.device, other.device), checks: self.checks }
     }
 
     /// A failing alternative says nothing where another one holds or may hold.
     fn or(mut self, mut other: Self) -> Self {
-        let verdict = or(self.verdict, other.verdict);
+        let verdict = or(self.verdict(), other.verdict());
+        if self.checks.is_empty() && other.checks.is_empty() {
+            return Self::bare(verdict);
+        }
         for side in [&mut self, &mut other] {
             match verdict {
-                CheckVerdict::Pass if side.verdict != CheckVerdict::Pass => side.checks.clear(),
+                CheckVerdict::Pass if side.verdict() != CheckVerdict::Pass => side.checks.clear(),
                 CheckVerdict::Unknown => {
                     for check in side.checks.iter_mut().filter(|check| check.result == CheckVerdict::Fail) {
                         check.result = CheckVerdict::Unknown;
@@ -76,7 +85,7 @@ impl Node {
             }
         }
         self.checks.extend(other.checks);
-        Self { verdict, checks: self.checks }
+        Self { request: CheckVerdict::Pass, device: verdict, checks: self.checks }
     }
 }
 
@@ -158,7 +167,7 @@ enum Operand<'e> {
     /// Nothing.
     Null,
     /// A call, a list: stepped over.
-    Opaque(&'e str),
+    Opaque,
 }
 
 struct Parser<'e, 'c> {
@@ -166,7 +175,6 @@ struct Parser<'e, 'c> {
     context: &'c Context<'c>,
     risk: Option<Risk>,
     asks_device: bool,
-    unread: Vec<SmolStr>,
 }
 
 impl<'e> Parser<'e, '_> {
@@ -214,20 +222,18 @@ impl<'e> Parser<'e, '_> {
         let right = self.operand()?;
         let op = if negated { op.not() } else { op };
         Some(match (left, right) {
-            (Operand::Path(_) | Operand::Opaque(_), _) => self.compare(left, op, right),
+            (Operand::Path(_) | Operand::Opaque, _) => self.compare(left, op, right),
             (_, right) => self.compare(right, op.flipped(), left),
         })
     }
 
     fn compare(&mut self, attribute: Operand<'e>, op: Op, literal: Operand<'e>) -> Node {
         for operand in [attribute, literal] {
-            if let Operand::Opaque(text) = operand {
-                self.unread.push(SmolStr::new(text));
+            if let Operand::Opaque = operand {
                 return Node::bare(CheckVerdict::Unknown);
             }
         }
         let (Operand::Path(path), false) = (attribute, matches!(literal, Operand::Path(_))) else {
-            self.unread.push(SmolStr::new_static("comparison"));
             return Node::bare(CheckVerdict::Unknown);
         };
         if path == "security.risk.level" {
@@ -239,7 +245,6 @@ impl<'e> Parser<'e, '_> {
             return Node::bare(known(platform.and_then(|platform| holds(platform, op, literal))));
         }
         let Some(node) = self.device(path, op, literal) else {
-            self.unread.push(SmolStr::new(path));
             return Node::bare(CheckVerdict::Unknown);
         };
         self.asks_device = true;
@@ -277,8 +282,17 @@ impl<'e> Parser<'e, '_> {
             }
         };
         let required = required(op, literal);
+        if matches!(what, PostureCheck::NotManaged | PostureCheck::NotRegistered) && required == "false" {
+            // A rule for devices that are none of the company's: one that is has done nothing wrong.
+            let is_so = match signal {
+                Signal::Value(value) => Some(value == yes_or_no(false)),
+                Signal::Absent | Signal::Unreadable(_) => None,
+            };
+            return Some(Node::bare(known(is_so)));
+        }
         let check = |actual: Option<&str>, result| Node {
-            verdict: result,
+            request: CheckVerdict::Pass,
+            device: result,
             checks: vec![Check {
                 check: what,
                 detail: SmolStr::new(detail),
@@ -292,7 +306,8 @@ impl<'e> Parser<'e, '_> {
             // Nothing is unlike everything: that a text which was not read differs is no finding.
             Signal::Unreadable(text) if op == Op::Ne => check(Some(text), CheckVerdict::Unknown),
             Signal::Unreadable(text) => {
-                Node { verdict: CheckVerdict::Fail, checks: vec![unreadable(what, detail, required, text)] }
+                let checks = vec![unreadable(what, detail, required, text)];
+                Node { request: CheckVerdict::Pass, device: CheckVerdict::Fail, checks }
             }
             Signal::Value(value) => check(Some(value), known(holds(value, op, literal))),
         })
@@ -349,7 +364,7 @@ impl<'e> Parser<'e, '_> {
             }
             '{' => {
                 self.skip_brackets()?;
-                text.get(..text.len() - self.rest.len()).map(Operand::Opaque)
+                Some(Operand::Opaque)
             }
             c if is_name(c) => self.name(text),
             _ => None,
@@ -370,7 +385,7 @@ impl<'e> Parser<'e, '_> {
                     self.skip_brackets()?;
                 }
             }
-            return Some(Operand::Opaque(name));
+            return Some(Operand::Opaque);
         }
         Some(match name {
             "true" => Operand::Flag(true),
@@ -438,7 +453,7 @@ fn holds(value: &str, op: Op, literal: Operand<'_>) -> Option<bool> {
             _ => None,
         },
         Operand::Null => same(op, false),
-        Operand::Path(_) | Operand::Opaque(_) => None,
+        Operand::Path(_) | Operand::Opaque => None,
     }
 }
 
@@ -452,9 +467,9 @@ const fn same(op: Op, is_same: bool) -> Option<bool> {
 
 fn required(op: Op, literal: Operand<'_>) -> SmolStr {
     let word = match literal {
-        Operand::Text(text) | Operand::Number(text) | Operand::Path(text) | Operand::Opaque(text) => text,
+        Operand::Text(text) | Operand::Number(text) | Operand::Path(text) => text,
         Operand::Flag(flag) => yes_or_no(if op == Op::Ne { !flag } else { flag }),
-        Operand::Null => "null",
+        Operand::Null | Operand::Opaque => "null",
     };
     match (op, literal) {
         (Op::Eq, _) | (Op::Ne, Operand::Flag(_)) => SmolStr::new(word),
@@ -494,7 +509,8 @@ mod tests {
                 format!("{}/{} [{}] {actual} {}", check.check, check.detail, check.required, check.result)
             })
             .collect();
-        assert_eq!((reading.verdict, found), (verdict, checks.iter().map(|row| (*row).to_owned()).collect()), "{text}");
+        let found = (and(reading.request, reading.device), found);
+        assert_eq!(found, (verdict, checks.iter().map(|row| (*row).to_owned()).collect()), "{text}");
     }
 
     #[test]
@@ -504,7 +520,8 @@ mod tests {
         check("device.provider.zta.os gt 89.5", Pass, &["crowdstrike/os [> 89.5] 90 pass"]);
         check("device.provider.zta.sensorConfig == 1", Unknown, &["crowdstrike/sensorConfig [1] - unknown"]);
         check("device.profile.managed", Pass, &["not_managed/required [true] true pass"]);
-        check("device.profile.registered == false", Fail, &["not_registered/required [false] true fail"]);
+        check("device.profile.registered == false", Fail, &[]);
+        check("!device.profile.managed", Fail, &[]);
         check("device.profile.diskEncryptionType != 'NONE'", Pass, &["disk_encryption/any_of [!= NONE] FULL pass"]);
         check(
             "device.provider.wsc.fireWall == \"GOOD\"",
@@ -544,42 +561,49 @@ mod tests {
         check(
             &format!("({low} or !device.profile.managed) and security.risk.level == 'LOW'"),
             Fail,
-            &["crowdstrike/overall [>= 60] 45 fail", "not_managed/required [false] true fail"],
+            &["crowdstrike/overall [>= 60] 45 fail"],
         );
     }
 
     #[test]
-    fn what_is_not_known_is_unknown_and_listed() {
-        for (text, verdict, unread) in [
-            ("user.isMemberOf({'group.id': '00g1)('})", Unknown, &["user.isMemberOf"][..]),
-            (
-                "user.profile.department == 'IT' && device.provider.zta.overall >= 60",
-                Fail,
-                &["user.profile.department"],
-            ),
-            (
-                "device.provider.oktaVerify.version.versionGreaterThan('9.4') == true",
-                Unknown,
-                &["device.provider.oktaVerify.version.versionGreaterThan"],
-            ),
-            ("device.provider.zta.csSerialNumber == device.profile.serialNumber", Unknown, &["comparison"]),
-            ("device.profile.managed ? true : false", Unknown, &["elCondition"]),
-            ("", Unknown, &["elCondition"]),
-            ("device.profile.managed &&", Unknown, &["elCondition"]),
-            ("'open", Unknown, &["elCondition"]),
-            ("'it''s' == device.profile.name", Unknown, &["elCondition"]),
-            ("\u{e9} == 1", Unknown, &["elCondition"]),
+    fn what_is_not_about_the_device_blames_no_device() {
+        let low = "device.provider.zta.overall >= 60";
+        for (text, request, device, checks) in [
+            (format!("security.risk.level == 'HIGH' && {low}"), Fail, Fail, 0),
+            (format!("{low} && device.profile.platform == 'WINDOWS'"), Fail, Fail, 0),
+            (format!("user.profile.department == 'IT' && {low}"), Unknown, Fail, 1),
+            (format!("security.risk.level == 'LOW' && {low}"), Pass, Fail, 1),
+            (format!("security.risk.level == 'LOW' || {low}"), Pass, Pass, 0),
+            (format!("device.profile.managed == false && {low}"), Fail, Fail, 0),
+        ] {
+            let reading = read(&text);
+            let found = (reading.request, reading.device, reading.checks.len());
+            assert_eq!(found, (request, device, checks), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_unknown() {
+        for (text, request, device) in [
+            ("user.isMemberOf({'group.id': '00g1)('})", Unknown, Pass),
+            ("device.provider.oktaVerify.version.versionGreaterThan('9.4') == true", Unknown, Pass),
+            ("device.provider.zta.csSerialNumber == device.profile.serialNumber", Unknown, Pass),
+            ("device.profile.managed ? true : false", Unknown, Unknown),
+            ("", Unknown, Unknown),
+            ("device.profile.managed &&", Unknown, Unknown),
+            ("'open", Unknown, Unknown),
+            ("'it''s' == device.profile.name", Unknown, Unknown),
+            ("\u{e9} == 1", Unknown, Unknown),
         ] {
             let reading = read(text);
-            let found: Vec<&str> = reading.unread.iter().map(SmolStr::as_str).collect();
-            assert_eq!((reading.verdict, found.as_slice()), (verdict, unread), "{text}");
+            assert_eq!((reading.request, reading.device), (request, device), "{text}");
         }
     }
 
     #[test]
     fn depth_is_bounded() {
-        assert_eq!(read(&"(".repeat(100_000)).verdict, Unknown);
-        assert_eq!(read(&format!("{}true", "!".repeat(100_000))).verdict, Unknown);
-        assert_eq!(read(&format!("{}true{}", "(".repeat(20), ")".repeat(20))).verdict, Pass);
+        assert_eq!(read(&"(".repeat(100_000)).device, Unknown);
+        assert_eq!(read(&format!("{}true", "!".repeat(100_000))).device, Unknown);
+        assert_eq!(read(&format!("{}true{}", "(".repeat(20), ")".repeat(20))).request, Pass);
     }
 }

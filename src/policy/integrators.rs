@@ -155,9 +155,10 @@ fn entry(value: Value, left: &mut usize) -> Option<Entry> {
         }
         Value::String(text) => match read(&text, 1) {
             Some(Value::Object(map)) => entry(Value::Object(map), left),
-            _ => Some(Entry::Unreadable(text.into())),
+            // Okta's own word for an agent's outage; any other text is no signal and no outage.
+            _ => text.starts_with(ERROR).then(|| Entry::Unreadable(text.into())),
         },
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_)) => Some(Entry::Unreadable(other.to_smolstr())),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::parse::{self, Object, PARTS, PolicyError};
 use crate::event::{Change, PostureCheck};
-use crate::input::{Assurance, Policies, Requirement};
+use crate::input::{Assurance, Policies, Requirement, Rule};
 
 /// Bytes of `changeDetails.to` that are read.
 const TO_BYTES: usize = 256 << 10;
@@ -153,6 +153,12 @@ fn rule(
         }
         None if is_whole => rules.push(parse::rule(&object)?),
         None => return Ok(Patched::Unknown),
+    }
+    let place = |rule: &Rule| (rule.system, rule.priority);
+    let own = rules.iter().find(|rule| rule.id == *id).map(place);
+    if rules.iter().filter(|rule| Some(place(rule)) == own).count() > 1 || own == Some((false, i64::MAX)) {
+        // Moved in front of another, or put nowhere: where the others went the change does not say.
+        return Ok(Patched::Unknown);
     }
     parse::sort(rules);
     Ok(next(policies, |all| *all = after))

@@ -77,15 +77,9 @@ pub(super) fn read<'p>(
     if let Some(text) = &conditions.expression {
         let expression = expression::evaluate(text, context, query.risk);
         reading.asks_device |= expression.asks_device;
-        let fails_by_device = expression.checks.iter().any(|check| check.result == CheckVerdict::Fail);
-        if expression.verdict == CheckVerdict::Fail && !fails_by_device {
-            reading.request = CheckVerdict::Fail;
-        } else if expression.asks_device {
-            reading.device = and(reading.device, expression.verdict);
-        } else {
-            reading.request = and(reading.request, expression.verdict);
-        }
-        reading.grace &= expression.verdict != CheckVerdict::Fail;
+        reading.request = and(reading.request, expression.request);
+        reading.device = and(reading.device, expression.device);
+        reading.grace &= expression.device != CheckVerdict::Fail;
         reading.checks.extend(expression.checks);
     }
     if reading.asks_device && context.signals.is_none() {

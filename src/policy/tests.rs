@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use super::parse::parse;
-use super::{Agreement, AssuranceResult, Decision, Evaluation, Groups, Loose, Query, decide, evaluate};
+use super::{Agreement, AssuranceResult, Evaluation, Groups, Loose, Query, evaluate};
 use crate::event::{DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk, Timestamp};
 use crate::input::Policies;
 use Agreement::{Agree, Disagree, Undecided};
@@ -68,7 +68,7 @@ fn mac(os_version: &str) -> DeviceSignals {
 /// A sign-in that a test changes before it asks.
 struct Ask {
     rule: &'static str,
-    granted: Option<bool>,
+    granted: bool,
     device: Option<DeviceSignals>,
     platform: Platform,
     risk: Option<Risk>,
@@ -79,7 +79,7 @@ struct Ask {
 fn refused(device: DeviceSignals) -> Ask {
     Ask {
         rule: "rul9",
-        granted: Some(false),
+        granted: false,
         device: Some(device),
         platform: Platform::Macos,
         risk: None,
@@ -89,7 +89,7 @@ fn refused(device: DeviceSignals) -> Ask {
 }
 
 fn granted(rule: &'static str, device: DeviceSignals) -> Ask {
-    Ask { rule, granted: Some(true), ..refused(device) }
+    Ask { rule, granted: true, ..refused(device) }
 }
 
 impl Ask {
@@ -110,9 +110,7 @@ impl Ask {
             groups: &groups,
             platform: self.platform,
             device: self.device.as_ref(),
-            app: None,
             rule: Some(&rule),
-            zone: None,
             risk: self.risk,
             granted: self.granted,
             phishing_resistant: self.resistant,
@@ -268,7 +266,7 @@ fn a_grace_period_lets_a_failing_device_in_while_it_runs() {
     let rules = |id: &str| json!([allow("rul1", 1, gate(&[id])), catch_all("DENY")]);
     let late = || Ask { at: 20_000, ..refused(mac("14.6")) };
     check(&late().of(rules("daegrace")), POSTURE, &[OsVersion], &[], Agree);
-    check(&refused(mac("14.6")).of(rules("daegrace")), None, &[OsVersion], &[], Disagree);
+    check(&refused(mac("14.6")).of(rules("daegrace")), None, &[], &[], Disagree);
     check(&refused(mac("14.6")).of(rules("daedays")), POSTURE, &[OsVersion], &[], Undecided);
     for (id, at, loose) in [
         ("daegrace", 0, Loose::GracePeriod),
@@ -335,28 +333,27 @@ fn without_a_policy_the_device_block_alone_speaks() {
 }
 
 #[test]
-fn a_question_is_answered_by_the_first_rule_that_matches() {
-    let rules = json!([
-        allow("rul1", 1, in_group("00gin", &["dae15"])),
-        allow("rul2", 2, in_group("00gwho", &["dae14"])),
-        catch_all("DENY")
-    ]);
-    let policies = policies(rules);
-    for (version, decision, grants, failing) in [
-        ("15.1", Some("rul1"), "rul1 name", &[][..]),
-        ("14.6", None, "rul1 name", &[OsVersion]),
-        ("14.5", Some("rul9"), "rul1 name", &[OsVersion]),
-    ] {
-        let ask = Ask { granted: None, ..refused(mac(version)) };
-        let evaluation = ask.with(|query| evaluate(Some(&policies), query));
-        let found = ask.with(|query| match decide(&policies, query) {
-            Decision::Rule(rule) => Some(rule.id.clone()),
-            Decision::Undecided | Decision::NoPolicy => None,
-        });
-        assert_eq!(found.as_deref(), decision, "{version}");
-        assert_eq!((evaluation.would_grant.as_deref(), evaluation.reason), (Some(grants), None), "{version}");
-        assert_eq!(evaluation.failing(), failing, "{version}");
-    }
+fn a_rule_that_depends_on_the_network_hides_no_other_and_one_whose_device_passes_was_not_it() {
+    let zone = json!({"network": {"connection": "ZONE", "include": ["nzo1"]}, "device": {"registered": true, "managed": true}});
+    let anywhere = json!({"device": {"registered": true, "assurance": {"include": ["dae15"]}}});
+    let rules = || json!([allow("rul1", 1, zone.clone()), allow("rul2", 2, anywhere.clone()), catch_all("DENY")]);
+    let unmanaged = DeviceSignals { managed: Some(false), registered: Some(true), ..mac("14.6") };
+    let evaluation = refused(unmanaged).of(rules());
+    check(&evaluation, POSTURE, &[OsVersion], &[], Agree);
+    assert_eq!(evaluation.would_grant.as_deref(), Some("rul2 name"));
+    let managed = DeviceSignals { managed: Some(true), registered: Some(true), ..mac("14.6") };
+    check(&refused(managed).of(rules()), POSTURE, &[OsVersion], &[], Undecided);
+}
+
+#[test]
+fn what_counts_is_what_is_blamed() {
+    let rules = json!([allow("rul1", 1, in_group("00gin", &["dae15"])), catch_all("DENY")]);
+    assert_eq!(refused(mac("14.6")).of(rules.clone()).culprits(), [OsVersion]);
+    let let_pass = Evaluation { reason: None, ..refused(mac("14.6")).of(rules) };
+    assert_eq!(let_pass.culprits(), [PostureCheck::Unattributed], "a grace period let it pass");
+    let alone = refused(DeviceSignals { screen_lock: Some("NONE".into()), ..DeviceSignals::default() });
+    let alone = alone.with(|query| evaluate(None, query));
+    assert_eq!(alone.culprits(), [PostureCheck::ScreenLock]);
 }
 
 proptest! {

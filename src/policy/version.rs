@@ -116,7 +116,9 @@ fn table<'a>(platform: Platform, version: &str, releases: &'a Releases) -> Optio
         | Platform::Other
         | Platform::Unknown => None,
     };
-    own.or_else(|| releases.0.get(platform.as_str())).map(Vec::as_slice)
+    // One list for both majors of Windows would say that the older one is behind.
+    let shared = || if platform == Platform::Windows { None } else { releases.0.get(platform.as_str()) };
+    own.or_else(shared).map(Vec::as_slice)
 }
 
 /// A moving requirement in words.

@@ -173,11 +173,9 @@ fn read(facts: Facts<'_>, proposed: &Proposed, seat: &Seat<'_>) -> Option<(Optio
         groups: facts.groups,
         platform: seat.platform,
         device: Some(&seat.signals),
-        app: None,
         rule: None,
-        zone: None,
         risk: None,
-        granted: None,
+        granted: false,
         phishing_resistant: None,
         releases: None,
     };

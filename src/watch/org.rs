@@ -11,14 +11,14 @@ use super::counts::{Counts, Limit};
 use super::dedupe::{Dedupe, Novelty};
 use super::posture::{Late, Postures};
 use super::series::{self, SeriesTable};
+use super::setting::{Asked, Setting, Waiting};
 use crate::action::{Incident, IncidentAction};
 use crate::adoption::Adoption;
-use crate::attempt::{Attempts, Closed, Decision, Entry, Known, Outside, QUIET, Signal, Standing, Step, Verdict};
+use crate::attempt::{Attempts, Closed, Decision, Entry, QUIET, Signal, Standing, Step, Verdict};
 use crate::event::{AuthEvent, Credential, EventId, Kind, Org, Outcome, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
-use crate::input::{CoreConfig, OrgConfig, Policies, PolicyOrigin, PolicySource};
+use crate::input::{CoreConfig, Policies, PolicyOrigin, PolicySource};
 use crate::policy::fleet::Fleet;
-use crate::policy::{Evaluation, Groups};
 use crate::window::{GoodBad, Latency, Ring};
 
 /// Judges run on this grid of event time (invariant 2).
@@ -37,7 +37,7 @@ pub(super) struct OrgWatch {
     org: Org,
     pub(super) clocks: Clocks,
     dedupe: Dedupe,
-    waiting: BTreeMap<(Timestamp, EventId), Step>,
+    waiting: BTreeMap<(Timestamp, EventId), Waiting>,
     attempts: Attempts,
     pub(super) postures: Postures,
     /// Policies that were read before any source had spoken.
@@ -57,39 +57,6 @@ pub(super) struct OrgWatch {
     last_tick: Option<Timestamp>,
     /// Notifications are held until the daemon has caught up.
     held: bool,
-}
-
-/// What an org is told about its configuration with every call.
-#[derive(Clone, Copy)]
-pub(super) struct Setting<'a> {
-    pub(super) core: &'a CoreConfig,
-    pub(super) org: &'a OrgConfig,
-}
-
-impl Setting<'_> {
-    pub(super) fn cohort_of(&self, person: &Person, groups: &Groups) -> Option<SmolStr> {
-        groups.cohort_of(&self.org.cohorts, person)
-    }
-
-    fn is_break_glass(&self, person: &Person, groups: &Groups) -> bool {
-        self.org.break_glass.contains(person) || groups.has_in_any(&self.org.break_glass_groups, person)
-    }
-}
-
-/// What the attempts may ask: the policies and groups of the org, under its configuration.
-struct Asked<'a> {
-    postures: &'a mut Postures,
-    setting: Setting<'a>,
-}
-
-impl Outside for Asked<'_> {
-    fn cohort(&self, step: &Step) -> Option<SmolStr> {
-        self.setting.cohort_of(step.person.as_ref()?, &self.postures.groups)
-    }
-
-    fn evaluate(&mut self, step: &Step, known: &Known<'_>) -> Option<Arc<Evaluation>> {
-        self.postures.ask(step, known, self.setting.org)
-    }
 }
 
 impl OrgWatch {
@@ -160,7 +127,9 @@ impl OrgWatch {
         {
             bucket.record(server_now - published);
         }
-        self.postures.change(event, published);
+        if Postures::follows(event) {
+            self.wait(published, event.id, Waiting::Change(Box::new(event.clone())), setting);
+        }
         let evicted = self.fleet.counts().evicted;
         self.fleet.saw_event(event);
         if self.fleet.counts().evicted > evicted {
@@ -257,9 +226,7 @@ impl OrgWatch {
 
     /// Nothing more will come: what still waits is counted, and every attempt comes to rest. Nothing is judged.
     pub(super) fn finish(&mut self, setting: Setting<'_>) {
-        while let Some((_, step)) = self.waiting.pop_first() {
-            self.apply(&step, setting);
-        }
+        while self.fold_first(setting) {}
         self.release(Timestamp(i64::MAX), setting);
         let mut closed = Vec::new();
         self.attempts.close_all(&mut closed);
@@ -271,7 +238,7 @@ impl OrgWatch {
         self.attempts.forget(person);
         self.postures.forget(person);
         self.adoption.forget(person);
-        self.waiting.retain(|_, step| step.person.as_ref() != Some(person));
+        self.waiting.retain(|_, waiting| !waiting.is_about(person));
         self.table.forget(hash);
         self.refusals.forget(hash);
         self.incidents.forget(hash);
@@ -302,16 +269,33 @@ impl OrgWatch {
                 bucket.bad += bad;
             }
         }
-        if self.last_tick.is_some_and(|tick| step.published < tick) {
-            self.apply(&step, setting);
+        self.wait(step.published, step.id, Waiting::Step(step), setting);
+    }
+
+    /// Puts something by until the watermark has passed it; what is late is folded at once.
+    fn wait(&mut self, at: Timestamp, id: EventId, waiting: Waiting, setting: Setting<'_>) {
+        if self.last_tick.is_some_and(|tick| at < tick) {
+            self.fold(at, &waiting, setting);
             return;
         }
-        self.waiting.insert((step.published, step.id), step);
-        if self.waiting.len() > setting.core.limits.waiting as usize
-            && let Some((_, step)) = self.waiting.pop_first()
-        {
+        self.waiting.insert((at, id), waiting);
+        if self.waiting.len() > setting.core.limits.waiting as usize {
             self.counts.limit(Limit::Waiting);
-            self.apply(&step, setting);
+            self.fold_first(setting);
+        }
+    }
+
+    /// Folds the first that waits; `false` where nothing does.
+    fn fold_first(&mut self, setting: Setting<'_>) -> bool {
+        let Some(((at, _), waiting)) = self.waiting.pop_first() else { return false };
+        self.fold(at, &waiting, setting);
+        true
+    }
+
+    fn fold(&mut self, at: Timestamp, waiting: &Waiting, setting: Setting<'_>) {
+        match waiting {
+            Waiting::Step(step) => self.apply(step, setting),
+            Waiting::Change(event) => self.postures.change(event, at),
         }
     }
 
@@ -447,9 +431,7 @@ impl OrgWatch {
     fn tick(&mut self, tick: Timestamp, setting: Setting<'_>, out: &mut Vec<IncidentAction>) {
         self.close_days(tick, setting);
         while self.waiting.keys().next().is_some_and(|(published, _)| *published < tick) {
-            if let Some((_, step)) = self.waiting.pop_first() {
-                self.apply(&step, setting);
-            }
+            self.fold_first(setting);
         }
         let CoreConfig { judge, incident, lateness, .. } = setting.core;
         self.table.settle(tick, &|hour| self.incidents.cover_hour(hour));

@@ -43,7 +43,6 @@ struct Question {
     device: Option<Arc<DeviceSignals>>,
     app: Option<App>,
     rule: Option<PolicyRule>,
-    zone: Option<SmolStr>,
     risk: Option<Risk>,
     granted: bool,
     phishing_resistant: Option<bool>,
@@ -136,6 +135,12 @@ impl Postures {
         self.groups.list(group, people);
     }
 
+    /// Whether an event changes what holds: policies, or who is in a group.
+    pub(super) fn follows(event: &AuthEvent) -> bool {
+        let is_one = matches!(event.kind, Kind::PolicyChange | Kind::AssuranceChange | Kind::MembershipChange);
+        is_one && event.change.is_some()
+    }
+
     /// Follows a change that passes in the log.
     pub(super) fn change(&mut self, event: &AuthEvent, published: Timestamp) {
         let Some(change) = &event.change else { return };
@@ -175,7 +180,6 @@ impl Postures {
             device: known.device.cloned(),
             app: step.app.as_ref().or(known.app).cloned(),
             rule: step.rule.clone(),
-            zone: circumstances.zone.clone(),
             risk: circumstances.risk,
             granted,
             phishing_resistant: known.phishing_resistant,
@@ -285,11 +289,9 @@ impl Question {
             groups,
             platform: self.platform,
             device: self.device.as_deref(),
-            app: self.app.as_ref(),
             rule: self.rule.as_ref(),
-            zone: self.zone.as_deref(),
             risk: self.risk,
-            granted: Some(self.granted),
+            granted: self.granted,
             phishing_resistant: self.phishing_resistant,
             releases: Some(&setting.releases),
         };

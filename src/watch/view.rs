@@ -7,9 +7,10 @@ use crate::input::Policies;
 use crate::policy::Groups;
 use crate::policy::fleet::Fleet;
 use crate::watch::counts::Counts;
-use crate::watch::org::{OrgWatch, Setting};
+use crate::watch::org::OrgWatch;
 use crate::watch::posture::{PolicyDecision, PostureCounts};
 use crate::watch::series::Series;
+use crate::watch::setting::Setting;
 use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 
 /// An org as the shell sees it.

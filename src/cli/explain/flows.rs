@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{App, AuthEvent, DeviceSignals, Flow, Kind, Outcome, Part, Person, Platform, Timestamp};
+use crate::event::{AuthEvent, DeviceSignals, Flow, Kind, Outcome, Part, Person, Platform, Timestamp};
 use crate::input::{Policies, PolicyOrigin, Releases};
 use crate::policy::{self, Evaluation, Groups, Held, Ledger, Query};
 
@@ -24,7 +24,6 @@ struct Seen {
     device: Option<Arc<DeviceSignals>>,
     platform: Option<Platform>,
     phishing_resistant: Option<bool>,
-    app: Option<App>,
 }
 
 /// The flows of the records so far, and the policies.
@@ -55,7 +54,7 @@ impl Flows {
             self.ledger.change(published, change, &event.event_type);
         }
         let Some(flow) = &event.flow else { return };
-        if event.device.is_none() && event.phishing_resistant.is_none() && event.app.is_none() {
+        if event.device.is_none() && event.phishing_resistant.is_none() {
             return;
         }
         let key = (event.person.clone(), flow.clone());
@@ -76,7 +75,6 @@ impl Flows {
         if seen.phishing_resistant != Some(true) {
             seen.phishing_resistant = event.phishing_resistant.or(seen.phishing_resistant);
         }
-        seen.app = event.app.clone().or(seen.app.take());
     }
 
     /// Whether an event is a policy's answer, whose reading its neighbours may complete.
@@ -105,11 +103,9 @@ impl Flows {
             groups: &self.groups,
             platform: seen.and_then(|seen| seen.platform).unwrap_or(event.platform),
             device,
-            app: event.app.as_ref().or_else(|| seen?.app.as_ref()),
             rule: event.rule.as_ref(),
-            zone: event.context.zone.as_deref(),
             risk: event.context.risk,
-            granted: Some(granted),
+            granted,
             phishing_resistant: seen.and_then(|seen| seen.phishing_resistant),
             releases: Some(&self.releases),
         };

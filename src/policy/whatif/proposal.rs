@@ -10,9 +10,9 @@ use smol_str::{SmolStr, format_smolstr};
 use thiserror::Error;
 
 use crate::event::Platform;
-use crate::input::{Assurance, OsRequirement, Policies, Requirement};
+use crate::input::{Assurance, OsRequirement, Policies, Requirement, WindowsConstraint};
 use crate::policy::parse::{self, PolicyError};
-use crate::policy::version;
+use crate::policy::version::{self, windows_major};
 
 /// Device assurance policies of one proposal.
 const MAX_ASSURANCES: usize = 1_000;
@@ -315,6 +315,12 @@ impl Set {
     fn change(&self, assurance: &mut Assurance) {
         let list = &mut assurance.requirements;
         let (requirement, is_replaced): (_, fn(&Requirement) -> bool) = match &self.value {
+            SetValue::Version { minimum, alone: false }
+                if list.iter().any(|asked| matches!(asked, Requirement::Windows(_))) =>
+            {
+                raise_windows(list, minimum);
+                return;
+            }
             SetValue::Version { minimum, alone } => {
                 let dynamic = list.iter().find_map(|asked| match asked {
                     Requirement::OsVersion(asked) if !alone => asked.dynamic,
@@ -403,11 +409,28 @@ fn words(text: &str, known: &[&str]) -> Result<Vec<SmolStr>, String> {
     words.ok_or_else(|| format!("it is one or more of {}, with commas between", known.join(", ")))
 }
 
+/// Sets the lowest version in the constraint of its own major; those of the other majors, and what moves with the vendor's
+/// releases, stay.
+fn raise_windows(list: &mut [Requirement], minimum: &SmolStr) {
+    let Some(major) = windows_major(minimum) else { return };
+    for asked in list {
+        let Requirement::Windows(constraints) = asked else { continue };
+        match constraints.iter_mut().find(|constraint| constraint.major == major) {
+            Some(constraint) => constraint.version.minimum = Some(minimum.clone()),
+            None => constraints.push(WindowsConstraint {
+                major,
+                version: OsRequirement { minimum: Some(minimum.clone()), dynamic: None },
+            }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::input::{DynamicVersion, VersionKind};
 
     fn macos(minimum: &str) -> Assurance {
         let version = OsRequirement { minimum: Some(minimum.into()), dynamic: None };
@@ -452,6 +475,33 @@ mod tests {
         let (proposed, changed) = set(text).expect(text).apply(Some(&in_force()));
         assert_eq!(proposed.assurances["dae1"].requirements, expect, "{text}");
         assert_eq!(changed, [Changed { assurance: "Staff".into(), platform: Platform::Macos, how: How::Set }]);
+    }
+
+    #[test]
+    fn a_minimum_of_windows_is_one_constraint_and_leaves_the_others() {
+        let constraint = |major, minimum: Option<&str>, kind: Option<VersionKind>| WindowsConstraint {
+            major,
+            version: OsRequirement {
+                minimum: minimum.map(Into::into),
+                dynamic: kind.map(|kind| DynamicVersion { kind, behind: 0, latest_patch: false }),
+            },
+        };
+        let not_allowed = || constraint(10, None, Some(VersionKind::NotAllowed));
+        let mut policies = in_force();
+        let own = policies.assurances.get_mut("dae1").expect("there");
+        own.platform = Platform::Windows;
+        own.requirements = vec![Requirement::Windows(vec![constraint(11, Some("10.0.22621.1"), None), not_allowed()])];
+        let requirements = |text: &str| {
+            let (proposed, _) = set(text).expect(text).apply(Some(&policies));
+            proposed.assurances["dae1"].requirements.clone()
+        };
+        let raised = constraint(11, Some("10.0.22631.4391"), None);
+        assert_eq!(
+            requirements("windows.osVersion.minimum=10.0.22631.4391"),
+            [Requirement::Windows(vec![raised, not_allowed()])]
+        );
+        let alone = OsRequirement { minimum: Some("10.0.22631.4391".into()), dynamic: None };
+        assert_eq!(requirements("windows.osVersion=10.0.22631.4391"), [Requirement::OsVersion(alone)]);
     }
 
     #[test]

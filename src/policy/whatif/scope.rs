@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::event::{CheckVerdict, Platform};
-use crate::input::{Access, AccessPolicy, Assurance, Conditions, Network, Policies};
+use crate::input::{Access, AccessPolicy, Assurance, Conditions, DeviceCondition, Network, Policies};
 use crate::policy::{Query, rules};
 
 /// What a device is held to.
@@ -85,6 +85,7 @@ impl Scope {
 
 fn depends(policy: &AccessPolicy, known: &BTreeMap<SmolStr, Assurance>, query: &Query<'_>) -> Depends {
     let mut asked = Vec::new();
+    let no_condition = DeviceCondition::default();
     for rule in &policy.rules {
         let conditions = &rule.conditions;
         if rules::platforms(&conditions.platforms, query.platform) == CheckVerdict::Fail {
@@ -97,14 +98,19 @@ fn depends(policy: &AccessPolicy, known: &BTreeMap<SmolStr, Assurance>, query: &
             CheckVerdict::Unknown if conditions.device.is_none() && !is_unconditional(conditions) => continue,
             CheckVerdict::Unknown => return Depends::Unknown,
         }
-        let Some(device) = &conditions.device else {
-            if !is_unconditional(conditions) {
-                continue;
+        let of_device = conditions.expression.as_ref().filter(|text| text.contains("device."));
+        let device = match (&conditions.device, of_device) {
+            (Some(device), _) => device,
+            (None, Some(_)) => &no_condition,
+            (None, None) => {
+                if !is_unconditional(conditions) {
+                    continue;
+                }
+                return match rule.access {
+                    Access::Allow => Depends::Not,
+                    Access::Deny => on(asked),
+                };
             }
-            return match rule.access {
-                Access::Allow => Depends::Not,
-                Access::Deny => on(asked),
-            };
         };
         if rule.access == Access::Deny {
             return Depends::Unknown;
@@ -197,11 +203,9 @@ mod tests {
             groups: &known,
             platform: Platform::Macos,
             device: None,
-            app: None,
             rule: None,
-            zone: None,
             risk: None,
-            granted: None,
+            granted: false,
             phishing_resistant: None,
             releases: None,
         };
