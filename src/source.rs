@@ -114,6 +114,15 @@ pub struct Batch {
     pub backlog: bool,
 }
 
+/// Works until `stop` turns true, or its sender is gone, which ends the daemon all the same.
+async fn until_stopped(mut stop: tokio::sync::watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = work => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

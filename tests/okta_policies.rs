@@ -17,9 +17,9 @@ use authwatch::sim::push::policies_at;
 use authwatch::sim::{
     Clock, Cohort, Endpoint, Handles, OktaConfig, OktaFault, Org, Scenario, ServeConfig, Timeline, serve,
 };
-use authwatch::source::okta::{Config, GroupReader, Okta, PolicyReader, Timing};
+use authwatch::source::okta::{Beside, Config, GroupReader, Okta, PolicyReader, Timing};
 use authwatch::source::{Batch, Environment, ReadPage};
-use authwatch::telemetry::condition::Conditions;
+use authwatch::telemetry::condition::{Condition, Conditions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use serde_json::json;
 use smol_str::SmolStr;
@@ -158,11 +158,15 @@ impl World {
         tokio::spawn(okta.run(self.out.clone(), self.stop.subscribe()));
     }
 
+    fn beside(&self, condition: Condition) -> Beside {
+        let beside = Beside::new(self.config(), Self::place(), condition, environment());
+        beside.expect("builds").with_timing(self.timing)
+    }
+
     fn policies(&self) -> PolicyReader {
         let condition = self.conditions.declare("source/okta:acme/policies", false, "not read yet");
         let (changes, groups) = (self.changes.subscribe(), self.in_policies.clone());
-        let reader = PolicyReader::new(self.config(), Self::place(), condition, environment(), changes, groups);
-        reader.expect("builds").with_timing(self.timing)
+        PolicyReader::new(self.beside(condition), changes, groups)
     }
 
     fn read_policies(&self) {
@@ -172,8 +176,7 @@ impl World {
     fn groups(&self) -> GroupReader {
         let condition = self.conditions.declare("source/okta:acme/groups", false, "not read yet");
         let (configured, named) = (self.configured.subscribe(), self.in_policies.subscribe());
-        let reader = GroupReader::new(self.config(), Self::place(), condition, environment(), configured, named);
-        reader.expect("builds").with_timing(self.timing)
+        GroupReader::new(self.beside(condition), configured, named)
     }
 
     fn read_groups(&self) {
@@ -560,18 +563,13 @@ async fn a_single_reading_ends_both_readers_whether_it_succeeds_or_not() {
         world.configured.send_replace([world.group(Cohort::Wave1)].into());
         let (named, in_policies) = watch::channel(BTreeSet::new());
         let condition = world.conditions.declare("source/okta:acme/groups", false, "not read yet");
-        let groups = GroupReader::new(
-            world.config(),
-            World::place(),
-            condition,
-            environment(),
-            world.configured.subscribe(),
-            in_policies,
-        );
-        let groups = groups.expect("builds").with_timing(world.timing).once(true);
+        let beside = world.beside(condition).once(true);
+        let groups = GroupReader::new(beside, world.configured.subscribe(), in_policies);
         let groups = tokio::spawn(groups.run(world.out.clone(), world.stop.subscribe()));
         world.in_policies = named;
-        let policies = world.policies().once(true);
+        let condition = world.conditions.declare("source/okta:acme/policies", false, "not read yet");
+        let beside = world.beside(condition).once(true);
+        let policies = PolicyReader::new(beside, world.changes.subscribe(), world.in_policies.clone());
         // The reader holds the only sender.
         world.in_policies = watch::channel(BTreeSet::new()).0;
         let policies = tokio::spawn(policies.run(world.out.clone(), world.stop.subscribe()));

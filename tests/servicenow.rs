@@ -959,7 +959,7 @@ async fn a_ticket_names_the_changes_that_were_planned_for_its_onset() {
 async fn a_ticket_without_a_planned_change_says_so_and_one_that_is_not_to_ask_does_not() {
     let bench = Bench::with(json!({ "changes": true })).await;
     let note = opening_note(&bench).await;
-    assert!(note.ends_with("Changes in an approved window at onset: none (outside any approved window)"), "{note}");
+    assert!(note.ends_with("Changes in an approved window at onset: none that authwatch may read"), "{note}");
     let bench = Bench::new().await;
     assert_eq!(opening_note(&bench).await, "Opened by authwatch. note 1");
     assert!(bench.instance.lock().change_queries.is_empty());

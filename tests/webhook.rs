@@ -145,7 +145,7 @@ async fn trap_the_address_may_be_the_secret_and_is_never_shown() {
     receiver.server.script([Fault::Refuse(410, None); 3]);
     bench.commit(&[action(1, Open)]);
     let running = bench.start();
-    bench.until("named", || bench.detail().contains("answered 410: awkward (is `url` right?)")).await;
+    bench.until("named", || bench.detail().contains("answered 410 (is `url` right?)")).await;
     assert!(!bench.detail().contains("secret-path"), "{}", bench.detail());
     bench.stop(running).await;
 

@@ -136,6 +136,12 @@ impl Reply {
         if words.is_empty() { words } else { format!(": {words}") }
     }
 
+    /// The same reply without its words: they can repeat the address that was asked.
+    pub(super) fn without_words(mut self) -> Self {
+        self.body = Ok(Vec::new());
+        self
+    }
+
     /// What a refusal means.
     pub(super) fn refused(&self, who: &dyn fmt::Display) -> Failure {
         let code = self.status.as_u16();

@@ -287,7 +287,7 @@ impl Worker {
         Metric::SinkActions.counter(&[&self.name, step, "dead_letter"]).increment(1);
         let detail = &failure.detail;
         tracing::error!(sink = self.name, incident, step, reason, detail, "action given up; it is a dead letter now");
-        self.condition.failing(&format!("{detail}; the action is a dead letter (`authwatch state dead-letters`)"));
+        self.condition.failing(&format!("{detail}; the action is kept as a dead letter"));
     }
 
     /// The last thing went well; what the sink itself holds against it still counts.

@@ -15,7 +15,7 @@ use super::parts::SourcePart;
 use super::pump::Message;
 use crate::classify::{Reader, Tables};
 use crate::event::{Org, SourceName, Timestamp};
-use crate::source::okta::{self, GroupReader, Okta, PolicyReader};
+use crate::source::okta::{self, Beside, GroupReader, Okta, PolicyReader};
 use crate::source::{self, Batch, Position, ReadPage, ReadRecord};
 use crate::telemetry::condition::{Condition, Conditions};
 
@@ -95,8 +95,8 @@ impl Spawner<'_> {
     ) -> Result<JoinHandle<()>, StartError> {
         let condition = self.informs(&place.1, "policies");
         let lookup = self.lookup.clone();
-        let reader = PolicyReader::new(config.clone(), place.clone(), condition, lookup, changes, groups)?;
-        let reader = reader.once(self.once);
+        let beside = Beside::new(config.clone(), place.clone(), condition, lookup)?.once(self.once);
+        let reader = PolicyReader::new(beside, changes, groups);
         Ok(self.task(false, |out, stop| reader.run(out, stop)))
     }
 
@@ -109,8 +109,8 @@ impl Spawner<'_> {
         let Some(wanted) = self.groups.get(&place.0) else { return Ok(None) };
         let condition = self.informs(&place.1, "groups");
         let (lookup, configured) = (self.lookup.clone(), wanted.subscribe());
-        let reader = GroupReader::new(config.clone(), place.clone(), condition, lookup, configured, in_policies)?;
-        let reader = reader.once(self.once);
+        let beside = Beside::new(config.clone(), place.clone(), condition, lookup)?.once(self.once);
+        let reader = GroupReader::new(beside, configured, in_policies);
         Ok(Some(self.task(false, |out, stop| reader.run(out, stop))))
     }
 

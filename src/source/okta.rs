@@ -33,7 +33,7 @@ use self::request::{Head, Request};
 use self::token::Token;
 use self::trouble::Patience;
 use self::waits::Waits;
-use super::{Batch, Environment, Position, ReadPage};
+use super::{Batch, Environment, Position, ReadPage, until_stopped};
 use crate::event::{Kind, SourceName, Span, Timestamp};
 use crate::input::Input;
 use crate::telemetry::condition::Condition;
@@ -55,6 +55,7 @@ mod waits;
 
 pub use self::config::{Auth, Config};
 pub use self::groups::GroupReader;
+pub use self::lists::Beside;
 pub use self::policies::PolicyReader;
 pub use self::trouble::{Timing, Trouble};
 
@@ -163,13 +164,8 @@ impl Okta {
     ///
     /// A batch is sent for every page, an empty one too. Every wait, request and send ends at once on shutdown; what
     /// was not sent is asked for again after the restart.
-    pub async fn run(mut self, out: mpsc::Sender<Batch>, mut shutdown: watch::Receiver<bool>) {
-        tokio::select! {
-            biased;
-            // An error means that the sender is gone, which ends the daemon all the same.
-            _ = shutdown.wait_for(|stop| *stop) => {}
-            () = self.poll(&out) => {}
-        }
+    pub async fn run(mut self, out: mpsc::Sender<Batch>, shutdown: watch::Receiver<bool>) {
+        until_stopped(shutdown, self.poll(&out)).await;
     }
 
     async fn poll(&mut self, out: &mpsc::Sender<Batch>) {

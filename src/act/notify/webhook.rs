@@ -105,7 +105,7 @@ impl Webhook {
         }
         let accept = &self.config.accept;
         wire::send(&self.config.name, &who, request.body(body), |reply| {
-            if accept.holds(reply.status.as_u16()) { Ok(()) } else { Err(reply.refused(&who)) }
+            if accept.holds(reply.status.as_u16()) { Ok(()) } else { Err(reply.without_words().refused(&who)) }
         })
         .await
     }

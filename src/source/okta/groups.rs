@@ -16,14 +16,12 @@ use smol_str::SmolStr;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::config::Config;
-use super::lists::{List, Lists};
-use super::trouble::{Patience, Timing, Trouble};
+use super::lists::{Beside, List, Lists};
+use super::trouble::{Patience, Trouble};
 use crate::clock;
-use crate::event::{Org, Person, SourceName};
+use crate::event::Person;
 use crate::input::Input;
-use crate::source::{Batch, Environment};
-use crate::telemetry::condition::Condition;
+use crate::source::{Batch, until_stopped};
 use crate::telemetry::metric::Metric;
 
 /// The most groups of an org; those of the configuration come first.
@@ -33,15 +31,11 @@ const MOST_PEOPLE: usize = 100_000;
 
 /// The reader of one org's groups.
 pub struct GroupReader {
-    lists: Lists,
-    org: Org,
-    name: SourceName,
-    condition: Condition,
+    beside: Beside,
     /// The groups that the configuration names.
     configured: Named,
     /// The groups that the policies name.
     in_policies: Named,
-    once: bool,
     /// What is settled until the next day.
     settled: BTreeMap<SmolStr, Settled>,
     /// How many groups the bound leaves out.
@@ -84,52 +78,25 @@ impl Named {
 }
 
 impl GroupReader {
-    /// A reader for the source `name` with its section, of the groups that the configuration and the policies name;
-    /// `condition` says how it fares.
-    ///
-    /// # Errors
-    /// Where the HTTP client cannot be built.
+    /// A reader of the groups that the configuration and the policies name. Of one pass it is those in the policies too,
+    /// once they are read.
     pub fn new(
-        config: Config,
-        (org, name): (Org, SourceName),
-        condition: Condition,
-        environment: Environment,
+        beside: Beside,
         configured: watch::Receiver<BTreeSet<SmolStr>>,
         in_policies: watch::Receiver<BTreeSet<SmolStr>>,
-    ) -> Result<Self, reqwest::Error> {
-        let lists = Lists::new(config, &name, environment)?;
+    ) -> Self {
         let (configured, in_policies) = (Named::new(configured), Named::new(in_policies));
-        let settled = BTreeMap::new();
-        Ok(Self { lists, org, name, condition, configured, in_policies, once: false, settled, left_out: 0 })
-    }
-
-    /// The same reader with other waits.
-    #[must_use]
-    pub fn with_timing(mut self, timing: Timing) -> Self {
-        self.lists.set_timing(timing);
-        self
-    }
-
-    /// The same reader, which ends after one try of every group, those in the policies too once they are read.
-    #[must_use]
-    pub fn once(mut self, once: bool) -> Self {
-        self.once = once;
-        self
+        Self { beside, configured, in_policies, settled: BTreeMap::new(), left_out: 0 }
     }
 
     /// Reads until `shutdown` turns true (or its sender is gone) or nobody takes batches any more.
-    pub async fn run(mut self, out: mpsc::Sender<Batch>, mut shutdown: watch::Receiver<bool>) {
-        tokio::select! {
-            biased;
-            // An error means that the sender is gone, which ends the daemon all the same.
-            _ = shutdown.wait_for(|stop| *stop) => {}
-            () = self.read_on(&out) => {}
-        }
+    pub async fn run(mut self, out: mpsc::Sender<Batch>, shutdown: watch::Receiver<bool>) {
+        until_stopped(shutdown, self.read_on(&out)).await;
     }
 
     async fn read_on(&mut self, out: &mpsc::Sender<Batch>) {
         let next_day = |lists: &Lists| Instant::from_std(clock::monotonic() + lists.timing().groups_every);
-        let (mut fresh_until, mut troubles) = (next_day(&self.lists), 0_u32);
+        let (mut fresh_until, mut troubles) = (next_day(&self.beside.lists), 0_u32);
         loop {
             let wanted = self.wanted();
             self.settled.retain(|group, _| wanted.contains(group));
@@ -138,7 +105,7 @@ impl GroupReader {
                 Err(mpsc::error::SendError(_)) => return,
             };
             self.report(trouble.as_ref());
-            if self.once {
+            if self.beside.once {
                 // An error means that the policies have named all that they will.
                 if self.in_policies.groups.changed().await.is_err() {
                     return;
@@ -147,8 +114,8 @@ impl GroupReader {
             }
             if let Some(trouble) = trouble {
                 troubles = troubles.saturating_add(1);
-                let length = self.lists.timing().wait(&trouble, troubles, rand::random());
-                self.lists.pause_after(List::Groups, &trouble, length).await;
+                let length = self.beside.lists.timing().wait(&trouble, troubles, rand::random());
+                self.beside.lists.pause_after(List::Groups, &trouble, length).await;
                 continue;
             }
             troubles = 0;
@@ -157,7 +124,7 @@ impl GroupReader {
                 () = self.in_policies.changed() => {}
                 () = sleep_until(fresh_until) => {
                     self.settled.clear();
-                    fresh_until = next_day(&self.lists);
+                    fresh_until = next_day(&self.beside.lists);
                 }
             }
         }
@@ -179,8 +146,8 @@ impl GroupReader {
         }
         let left_out = all - wanted.len();
         if left_out > 0 && left_out != self.left_out {
-            Metric::LimitReached.counter(&[self.org.as_str(), "groups"]).increment(left_out as u64);
-            tracing::warn!(source = %self.name, left_out, "more than {MOST_GROUPS} groups are named; the rest stay unknown");
+            Metric::LimitReached.counter(&[self.beside.org.as_str(), "groups"]).increment(left_out as u64);
+            tracing::warn!(source = %self.beside.name, left_out, "more than {MOST_GROUPS} groups are named; the rest stay unknown");
         }
         self.left_out = left_out;
         wanted
@@ -207,7 +174,7 @@ impl GroupReader {
                     self.settled.insert(group.clone(), Settled::Unreadable(text));
                 }
                 Err(Trouble::TooMany { .. }) => {
-                    Metric::LimitReached.counter(&[self.org.as_str(), "group_people"]).increment(1);
+                    Metric::LimitReached.counter(&[self.beside.org.as_str(), "group_people"]).increment(1);
                     let text =
                         format!("group `{group}` goes beyond {MOST_PEOPLE} people in all; its people stay unknown");
                     self.settled.insert(group.clone(), Settled::Unreadable(text));
@@ -230,15 +197,14 @@ impl GroupReader {
             Settled::Unreadable(_) => 0,
         });
         let room = MOST_PEOPLE.saturating_sub(read.sum());
-        let url = self.lists.url(&["groups", group, "users"], &[("limit", "200")]);
-        let members: Vec<Member> = self.lists.read(List::Groups, url, room).await?;
+        let url = self.beside.lists.url(&["groups", group, "users"], &[("limit", "200")]);
+        let members: Vec<Member> = self.beside.lists.read(List::Groups, url, room).await?;
         Ok(members.into_iter().map(|member| member.id).collect())
     }
 
     fn batch(&self, group: &SmolStr, people: BTreeSet<Person>) -> Batch {
-        let input = Input::Members { org: self.org.clone(), group: group.clone(), people };
-        let received = clock::monotonic();
-        Batch { source: self.name.clone(), inputs: vec![input], position: None, received, backlog: false }
+        let input = Input::Members { org: self.beside.org.clone(), group: group.clone(), people };
+        self.beside.batch(input)
     }
 
     /// Says how it fares: the trouble, else the first group that cannot be read, else all is well.
@@ -247,15 +213,15 @@ impl GroupReader {
             Settled::Unreadable(text) => Some(text.clone()),
             Settled::Read(_) => None,
         });
-        let source = &self.name;
+        let source = &self.beside.name;
         match trouble.map(ToString::to_string).or(unreadable) {
             Some(text) => {
-                if self.condition.failing(&text) {
+                if self.beside.condition.failing(&text) {
                     tracing::warn!(%source, "groups cannot be read: {text}");
                 }
             }
             None => {
-                if self.condition.ok() && !self.settled.is_empty() {
+                if self.beside.condition.ok() && !self.settled.is_empty() {
                     tracing::info!(%source, groups = self.settled.len(), "groups are read");
                 }
             }

@@ -18,9 +18,11 @@ use super::request::{Head, Request, next_link};
 use super::token::Token;
 use super::trouble::{Patience, Timing, Trouble};
 use super::waits::Waits;
-use crate::event::{SourceName, Span, Timestamp};
+use crate::event::{Org, SourceName, Span, Timestamp};
 use crate::http::{self, BodyError};
-use crate::source::Environment;
+use crate::input::Input;
+use crate::source::{Batch, Environment};
+use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
 use crate::{clock, duration};
 
@@ -102,6 +104,52 @@ struct Lane {
     name: SourceName,
     budget: Budget,
     waits: Waits,
+}
+
+/// What every reader beside the log is made of.
+pub struct Beside {
+    pub(super) lists: Lists,
+    pub(super) org: Org,
+    pub(super) name: SourceName,
+    pub(super) condition: Condition,
+    /// It ends after one pass.
+    pub(super) once: bool,
+}
+
+impl Beside {
+    /// For the source `name` with its section; `condition` says how it fares.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be built.
+    pub fn new(
+        config: Config,
+        (org, name): (Org, SourceName),
+        condition: Condition,
+        environment: Environment,
+    ) -> Result<Self, reqwest::Error> {
+        let lists = Lists::new(config, &name, environment)?;
+        Ok(Self { lists, org, name, condition, once: false })
+    }
+
+    /// The same with other waits.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.lists.set_timing(timing);
+        self
+    }
+
+    /// The same, which ends after one pass, whether it succeeds or not.
+    #[must_use]
+    pub fn once(mut self, once: bool) -> Self {
+        self.once = once;
+        self
+    }
+
+    /// What was read, as a batch: no position moves with it.
+    pub(super) fn batch(&self, input: Input) -> Batch {
+        let received = clock::monotonic();
+        Batch { source: self.name.clone(), inputs: vec![input], position: None, received, backlog: false }
+    }
 }
 
 impl Lists {

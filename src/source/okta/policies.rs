@@ -18,15 +18,13 @@ use smol_str::SmolStr;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::config::Config;
-use super::lists::{List, Lists};
+use super::lists::{Beside, List};
 use super::trouble::{Patience, Timing, Trouble};
 use crate::clock;
-use crate::event::{Org, SourceName, Timestamp};
+use crate::event::Timestamp;
 use crate::input::{Input, Policies, PolicyOrigin};
 use crate::policy::parse;
-use crate::source::{Batch, Environment};
-use crate::telemetry::condition::Condition;
+use crate::source::{Batch, until_stopped};
 
 /// The most access policies.
 const MOST_POLICIES: usize = 1_000;
@@ -37,57 +35,27 @@ const MOST_ASSURANCES: usize = 1_000;
 
 /// The reader of one org's policies.
 pub struct PolicyReader {
-    lists: Lists,
-    org: Org,
-    name: SourceName,
-    condition: Condition,
+    beside: Beside,
     /// The `published` of the newest change in the log.
     changes: watch::Receiver<Option<Timestamp>>,
     /// Takes the groups that the policies name.
     groups: watch::Sender<BTreeSet<SmolStr>>,
-    once: bool,
 }
 
 impl PolicyReader {
-    /// A reader for the source `name` with its section. `changes` tells of changes in the log
-    /// ([`super::Okta::telling`]), `groups` is told which groups the policies name, `condition` says how it fares.
-    ///
-    /// # Errors
-    /// Where the HTTP client cannot be built.
+    /// A reader that `changes` tells of changes in the log ([`super::Okta::telling`]), and that tells `groups` which
+    /// groups the policies name.
     pub fn new(
-        config: Config,
-        (org, name): (Org, SourceName),
-        condition: Condition,
-        environment: Environment,
+        beside: Beside,
         changes: watch::Receiver<Option<Timestamp>>,
         groups: watch::Sender<BTreeSet<SmolStr>>,
-    ) -> Result<Self, reqwest::Error> {
-        let lists = Lists::new(config, &name, environment)?;
-        Ok(Self { lists, org, name, condition, changes, groups, once: false })
-    }
-
-    /// The same reader with other waits.
-    #[must_use]
-    pub fn with_timing(mut self, timing: Timing) -> Self {
-        self.lists.set_timing(timing);
-        self
-    }
-
-    /// The same reader, which ends after its first reading, whether it succeeds or not.
-    #[must_use]
-    pub fn once(mut self, once: bool) -> Self {
-        self.once = once;
-        self
+    ) -> Self {
+        Self { beside, changes, groups }
     }
 
     /// Reads until `shutdown` turns true (or its sender is gone) or nobody takes batches any more.
-    pub async fn run(mut self, out: mpsc::Sender<Batch>, mut shutdown: watch::Receiver<bool>) {
-        tokio::select! {
-            biased;
-            // An error means that the sender is gone, which ends the daemon all the same.
-            _ = shutdown.wait_for(|stop| *stop) => {}
-            () = self.read_on(&out) => {}
-        }
+    pub async fn run(mut self, out: mpsc::Sender<Batch>, shutdown: watch::Receiver<bool>) {
+        until_stopped(shutdown, self.read_on(&out)).await;
     }
 
     async fn read_on(&mut self, out: &mpsc::Sender<Batch>) {
@@ -96,24 +64,24 @@ impl PolicyReader {
             match self.read().await {
                 Ok(policies) => {
                     troubles = 0;
-                    if self.condition.ok() {
-                        tracing::info!(source = %self.name, policies = policies.policies.len(), "policies are read");
+                    if self.beside.condition.ok() {
+                        tracing::info!(source = %self.beside.name, policies = policies.policies.len(), "policies are read");
                     }
                     let groups = policies.groups();
                     self.groups.send_if_modified(|named| std::mem::replace(named, groups.clone()) != groups);
-                    if out.send(self.batch(since, policies)).await.is_err() || self.once {
+                    if out.send(self.batch(since, policies)).await.is_err() || self.beside.once {
                         return;
                     }
                     since = self.next_cause().await;
                 }
                 Err((list, trouble)) => {
                     troubles = troubles.saturating_add(1);
-                    let length = self.lists.timing().wait(&trouble, troubles, rand::random());
+                    let length = self.beside.lists.timing().wait(&trouble, troubles, rand::random());
                     self.report(&trouble);
-                    if self.once {
+                    if self.beside.once {
                         return;
                     }
-                    self.lists.pause_after(list, &trouble, length).await;
+                    self.beside.lists.pause_after(list, &trouble, length).await;
                     since = since.max(self.missed_change());
                 }
             }
@@ -122,7 +90,7 @@ impl PolicyReader {
 
     /// One reading, whole; a trouble comes with the list that it struck.
     async fn read(&mut self) -> Result<Policies, (List, Trouble)> {
-        let url = self.lists.url(&["policies"], &[("type", "ACCESS_POLICY")]);
+        let url = self.beside.lists.url(&["policies"], &[("type", "ACCESS_POLICY")]);
         let policies = self.list(List::Policies, url, MOST_POLICIES).await?;
         let mut rules: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         let mut room = MOST_RULES;
@@ -133,32 +101,35 @@ impl PolicyReader {
             let Some(id) = policy["id"].as_str() else {
                 return Err((List::Policies, Trouble::BadPolicies("a policy has no `id`".to_owned())));
             };
-            let url = self.lists.url(&["policies", id, "rules"], &[]);
+            let url = self.beside.lists.url(&["policies", id, "rules"], &[]);
             let own = self.list(List::Rules, url, room).await?;
             room -= own.len();
             rules.insert(id.to_owned(), own);
         }
-        let url = self.lists.url(&["device-assurances"], &[]);
+        let url = self.beside.lists.url(&["device-assurances"], &[]);
         let assurances = self.list(List::Assurances, url, MOST_ASSURANCES).await?;
         parse::assemble(&policies, &rules, &assurances)
             .map_err(|error| (List::Policies, Trouble::BadPolicies(error.to_string())))
     }
 
     async fn list(&mut self, list: List, url: url::Url, most: usize) -> Result<Vec<Value>, (List, Trouble)> {
-        self.lists.read(list, url, most).await.map_err(|trouble| (list, trouble))
+        self.beside.lists.read(list, url, most).await.map_err(|trouble| (list, trouble))
     }
 
     fn batch(&self, since: Option<Timestamp>, policies: Policies) -> Batch {
-        let input =
-            Input::Policies { org: self.org.clone(), since, origin: PolicyOrigin::Api, policies: Arc::new(policies) };
-        let received = clock::monotonic();
-        Batch { source: self.name.clone(), inputs: vec![input], position: None, received, backlog: false }
+        let input = Input::Policies {
+            org: self.beside.org.clone(),
+            since,
+            origin: PolicyOrigin::Api,
+            policies: Arc::new(policies),
+        };
+        self.beside.batch(input)
     }
 
     /// Waits until a change has passed in the log, and then for a moment without another one: a push makes several. A
     /// reading without a change, every so often, holds from when it is read.
     async fn next_cause(&mut self) -> Option<Timestamp> {
-        let Timing { quiet, restless, policies_every, .. } = *self.lists.timing();
+        let Timing { quiet, restless, policies_every, .. } = *self.beside.lists.timing();
         tokio::select! {
             changed = self.changes.changed() => if changed.is_err() {
                 sleep(policies_every).await;
@@ -179,8 +150,8 @@ impl PolicyReader {
     }
 
     fn report(&self, trouble: &Trouble) {
-        let (source, reason) = (&self.name, trouble.label());
-        if self.condition.failing(&trouble.to_string()) {
+        let (source, reason) = (&self.beside.name, trouble.label());
+        if self.beside.condition.failing(&trouble.to_string()) {
             match trouble.patience() {
                 Patience::Token | Patience::Operator => {
                     tracing::error!(%source, reason, "policies cannot be read: {trouble}");

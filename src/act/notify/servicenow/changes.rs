@@ -187,7 +187,7 @@ fn sentence(wanted: &Changes, at: &str, rows: &[Value]) -> Result<String, String
         return Err(FOREIGN.to_owned());
     }
     if changes.is_empty() {
-        return Ok("none (outside any approved window)".to_owned());
+        return Ok("none that authwatch may read".to_owned());
     }
     let more = if changes.len() > LISTED { " and more" } else { "" };
     let of = |change: &Change| format!("{} ({} to {} UTC)", change.number, change.start, change.end);
@@ -248,7 +248,7 @@ mod tests {
             let got = sentence(&wanted(), AT, &[change("CHG0030001"), other]);
             assert_eq!(got, Err(FOREIGN.to_owned()), "{column}: {value}");
         }
-        assert_eq!(sentence(&wanted(), AT, &[]).as_deref(), Ok("none (outside any approved window)"));
+        assert_eq!(sentence(&wanted(), AT, &[]).as_deref(), Ok("none that authwatch may read"));
     }
 
     #[test]

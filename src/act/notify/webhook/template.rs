@@ -142,7 +142,8 @@ pub(super) fn fields(action: &IncidentAction) -> serde_json::Value {
     fields
 }
 
-/// One incident from opening to resolution, made up.
+/// One incident from opening to resolution, made up: with everything that a list can hold, and with nothing in any list,
+/// as most incidents are when they open.
 fn samples() -> Vec<IncidentAction> {
     let at = Timestamp(1_772_445_600_000);
     let check = Check {
@@ -174,14 +175,22 @@ fn samples() -> Vec<IncidentAction> {
         }],
         evidence: Evidence { top_apps: vec![("Mail".to_owned(), 12)], ..Evidence::default() },
     };
-    let sample = |(revision, step): (u32, IncidentStep)| {
+    let bare = Incident {
+        series: Vec::new(),
+        checks: Vec::new(),
+        suspects: Vec::new(),
+        evidence: Evidence::default(),
+        ..incident.clone()
+    };
+    let sample = |(revision, (incident, step)): (u32, (&Incident, IncidentStep))| {
         let resolved_at = (step == IncidentStep::Resolve).then_some(at);
         let incident = Incident { resolved_at, ..incident.clone() };
         let (description, note) = ("Line one\n\tline \"two\"".to_owned(), "A note\n".to_owned());
         IncidentAction { step, at, revision, incident, description, note }
     };
     let steps = [IncidentStep::Open, IncidentStep::Update, IncidentStep::Resolve, IncidentStep::Reopen];
-    (1..).zip(steps).map(sample).collect()
+    let each = [&incident, &bare].into_iter().flat_map(|incident| steps.map(|step| (incident, step)));
+    (1..).zip(each).map(sample).collect()
 }
 
 #[cfg(test)]
