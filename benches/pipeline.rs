@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use authwatch::classify::{Reader, Tables};
 use authwatch::clock::monotonic;
-use authwatch::event::{Org as OrgName, SourceName, Span, Timestamp};
-use authwatch::input::{CoreConfig, Input, OrgConfig};
-use authwatch::sim::{Awkward, Log, Org, Scenario};
+use authwatch::event::{Org as OrgName, Person, SourceName, Span, Timestamp};
+use authwatch::input::{CoreConfig, Input, OrgConfig, PolicyOrigin};
+use authwatch::policy::parse;
+use authwatch::sim::policies::PolicyState;
+use authwatch::sim::{Awkward, Cohort, Log, Org, Scenario};
 use authwatch::watch::Watch;
 use criterion::{Criterion, Throughput};
 use serde::de::IgnoredAny;
@@ -65,6 +67,19 @@ fn fresh_core(source: &SourceName) -> Watch {
     watch
 }
 
+/// The same core with the org's policies and the members of the group that their rules name: every answer of a policy is
+/// evaluated.
+fn informed_core(source: &SourceName) -> Watch {
+    let (mut watch, acme, org) = (fresh_core(source), OrgName::new("acme"), Org::new(1, 3_500));
+    let document = org.policies(&PolicyState::base()).to_string();
+    let policies = Arc::new(parse::parse(document.as_bytes()).unwrap_or_default());
+    let (since, origin) = (Some(Timestamp::MIN), PolicyOrigin::File);
+    watch.handle(&Input::Policies { org: acme.clone(), since, origin, policies });
+    let people = org.members(Cohort::Pilot).map(Person::new).collect();
+    watch.handle(&Input::Members { org: acme, group: org.groups[Cohort::Pilot.as_str()].as_str().into(), people });
+    watch
+}
+
 fn timed(work: impl FnOnce()) -> Duration {
     let began: Instant = monotonic();
     work();
@@ -77,20 +92,22 @@ fn median(mut times: Vec<Duration>) -> f64 {
 }
 
 fn print_ratios(records: &[String], reader: &Reader, source: &SourceName) {
-    let mut times: [Vec<Duration>; 3] = Default::default();
+    let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..PASSES {
-        let mut watch = fresh_core(source);
+        let (mut watch, mut informed) = (fresh_core(source), informed_core(source));
         times[0].push(timed(|| scan(records)));
         times[1].push(timed(|| classify(records, reader)));
         times[2].push(timed(|| whole(records, reader, &mut watch, source)));
+        times[3].push(timed(|| whole(records, reader, &mut informed, source)));
     }
-    let [scan, classified, whole] = times.map(median);
+    let [scan, classified, whole, informed] = times.map(median);
     let bytes: usize = records.iter().map(String::len).sum();
     let per_event = |seconds: f64| seconds * 1e6 / records.len() as f64;
     println!("{} records, {} bytes each on average, median of {PASSES} passes", records.len(), bytes / records.len());
     println!("validating scan          {:7.2} us a record", per_event(scan));
     println!("decode + classify        {:7.2} us a record, {:.2} x the scan", per_event(classified), classified / scan);
     println!("decode + classify + core {:7.2} us a record, {:.2} x the scan", per_event(whole), whole / scan);
+    println!("  … with policies known  {:7.2} us a record, {:.2} x the scan", per_event(informed), informed / scan);
 }
 
 fn main() {

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::{self, Config, ConfigError, Written};
 use crate::event::{Org, Timestamp};
-use crate::input::{CoreConfig, Input, Policies, PolicyOrigin, PolicySource, Releases};
+use crate::input::{CoreConfig, Input, OrgConfig, Policies, PolicyOrigin, PolicySource, Releases};
 use crate::policy::parse;
 
 /// The largest file of policies in bytes: about 10,000 rules.
@@ -50,16 +50,15 @@ pub fn read(config: &Config, core: &mut CoreConfig) -> Result<FilePolicies, Conf
     Ok(found)
 }
 
-/// What the files of the configuration's own org say: its policies, and the vendors' releases. For commands that run no
-/// core.
+/// What the files of the configuration's own org say: its policies, and what else the core would be told of it. For
+/// commands that run no core.
 ///
 /// # Errors
 /// As [`read`].
-pub fn of_own_org(config: &Config) -> Result<(Option<Arc<Policies>>, Releases), ConfigError> {
+pub fn of_own_org(config: &Config) -> Result<(Option<Arc<Policies>>, OrgConfig), ConfigError> {
     let mut core = config.core(&[(config.org.clone(), BTreeSet::new())].into());
     let policies = read(config, &mut core)?.remove(&config.org);
-    let releases = core.orgs.remove(&config.org).map(|org| org.releases).unwrap_or_default();
-    Ok((policies, releases))
+    Ok((policies, core.orgs.remove(&config.org).unwrap_or_default()))
 }
 
 /// What the core is to be told for a configuration to be in force after `before`: the configuration, and the policies
@@ -112,7 +111,6 @@ fn releases(text: &str) -> Result<Releases, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::OrgConfig;
 
     #[test]
     fn releases_are_put_in_order_and_what_is_none_is_named() {

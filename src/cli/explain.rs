@@ -99,8 +99,8 @@ pub struct Ground {
 
 impl Ground {
     fn of(config: &Config) -> Result<Self, Failure> {
-        let (policies, releases) = policies::of_own_org(config).map_err(Failure::invalid)?;
-        Ok(Self { policies, releases, proxies: config.proxies.clone() })
+        let (policies, org) = policies::of_own_org(config).map_err(Failure::invalid)?;
+        Ok(Self { policies, releases: org.releases, proxies: config.proxies.clone() })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::classify::Reader;
 use crate::clock;
 use crate::config::{self, Config, Environment};
 use crate::event::{AuthEvent, Org, Reject};
-use crate::input::{Policies, Releases};
+use crate::input::{OrgConfig, Policies};
 use crate::policy::Groups;
 use crate::policy::ask::{Answer, Budget, Facts, Question, answer};
 use crate::policy::fleet::Fleet;
@@ -91,15 +91,21 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
     let org = config.as_ref().map_or_else(|| Org::new(ORG), |config| config.org.clone());
     let rules = config.as_ref().and_then(|config| config.rules.as_deref());
     let reader = Reader::new(org.clone(), Arc::new(parts::tables(rules).map_err(Failure::invalid)?));
-    let policies = policies(args.policies.as_deref(), config.as_ref())?;
-    let cohorts = config.as_ref().map_or(&[][..], |config| &config.people.cohorts);
+    let (known, own) = match &config {
+        Some(config) => policies::of_own_org(config).map_err(Failure::invalid)?,
+        None => (None, OrgConfig::default()),
+    };
+    let policies = match &args.policies {
+        Some(path) => Some(Arc::new(policies_of(path)?)),
+        None => known,
+    };
     let (fleet, rejected) = fleet(&args.files, &reader)?;
     let groups = Groups::default();
     let facts = Facts {
         fleet: &fleet,
-        policies: policies.as_ref(),
+        policies: policies.as_deref(),
         groups: &groups,
-        cohort_of: &|person| groups.cohort_of(cohorts, person),
+        cohort_of: &|person| groups.cohort_of(&own.cohorts, person),
     };
     let list = if args.devices.is_some() { usize::MAX } else { 0 };
     let answer = answer(facts, &Question { proposal, budget: args.budget, list });
@@ -132,22 +138,6 @@ fn proposal(args: &Args) -> Result<Proposal, Failure> {
         proposal.set(set).map_err(|error| Failure::usage(format_args!("--set: {error}")))?;
     }
     Ok(proposal)
-}
-
-/// The policies in force: of the file on the command line, else of the configuration's, with its releases.
-fn policies(path: Option<&Path>, config: Option<&Config>) -> Result<Option<Policies>, Failure> {
-    let (known, releases) = match config {
-        Some(config) => policies::of_own_org(config).map_err(Failure::invalid)?,
-        None => (None, Releases::default()),
-    };
-    let mut known = match path {
-        Some(path) => Some(policies_of(path)?),
-        None => known.map(Arc::unwrap_or_clone),
-    };
-    if let Some(known) = known.as_mut().filter(|_| !releases.0.is_empty()) {
-        known.releases = releases;
-    }
-    Ok(known)
 }
 
 fn policies_of(path: &Path) -> Result<Policies, Failure> {

@@ -266,6 +266,10 @@ impl Device {
         counts: &mut FleetCounts,
     ) {
         self.last_seen = self.last_seen.max(at);
+        // What has not been said for so long is gone, though the device still speaks.
+        let since = self.last_seen - KEPT;
+        self.person.take_if(|said| said.at < since);
+        self.apps.retain(|_, used| used.at >= since);
         let stated = (platform != Platform::Unknown).then_some(&platform);
         hear(&mut self.person, person, at);
         hear(&mut self.platform, stated, at);

@@ -310,7 +310,9 @@ impl SeriesTable {
             self.learn_name(Level::App, &app_value(app), &app.name, None);
         }
         if let Some(rule) = &standing.rule {
-            self.learn_name(Level::Rule, &rule_value(rule), &rule.name, rule.policy.as_deref());
+            // People know a policy by its name; the id is for where the event has none.
+            let policy = rule.policy_name.as_deref().or(rule.policy.as_deref());
+            self.learn_name(Level::Rule, &rule_value(rule), &rule.name, policy);
         }
     }
 
