@@ -13,6 +13,10 @@ use crate::policy::{Evaluation, Groups};
 
 /// What waits for the watermark, so that it is folded in the order of event time.
 #[derive(Clone, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are steps, and a box would cost every one of them an allocation"
+)]
 pub(super) enum Waiting {
     /// A step of a sign-in.
     Step(Step),
