@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::action::IncidentAction;
-use crate::secret::SecretRef;
+use crate::secret::{SecretRef, Secrets};
 use crate::store::{LedgerEntry, Store};
 use crate::telemetry::condition::Conditions;
 use ledger::Ledger;
@@ -33,7 +33,7 @@ use notify::servicenow::{self, Servicenow};
 use retry::Failure;
 
 /// How secrets in the environment are looked up: the process's own environment, or a test's.
-pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub type Env = crate::secret::Lookup;
 
 /// One entry of `sinks:`; the kind is the key.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -65,14 +65,16 @@ impl Config {
         }
     }
 
-    /// Makes the sink with its name. Nothing is sent and no secret is read.
+    /// Makes the sink with its name, which asks `secrets` before each use (an environment alone will do where there is
+    /// no vault). Nothing is sent and no secret is read.
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn build(&self, env: Env) -> Result<(String, Sink), BuildError> {
+    pub fn build(&self, secrets: impl Into<Secrets>) -> Result<(String, Sink), BuildError> {
         match self {
             Self::Servicenow(config) => {
-                let sink = Servicenow::new(config, env).map_err(|source| BuildError { kind: self.kind(), source })?;
+                let sink = Servicenow::new(config, secrets.into())
+                    .map_err(|source| BuildError { kind: self.kind(), source })?;
                 Ok((config.name.clone(), Sink::Servicenow(Box::new(sink))))
             }
         }

@@ -31,7 +31,8 @@ use crate::classify::{Reader, Tables};
 use crate::clock;
 use crate::config::{Config, Environment};
 use crate::event::Org;
-use crate::secret::{Secret, SecretError};
+use crate::secret::vault::{SetupError, Vault};
+use crate::secret::{Lookup, Secret, SecretError, Secrets};
 use crate::source::{self, Batch, ReadPage, ReadRecord};
 use crate::store::{Store, StoreError};
 use crate::telemetry::condition::Conditions;
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The web token cannot be had.
     #[error("`http.token` cannot be read")]
     Token(#[from] SecretError),
+    /// The vault cannot be set up.
+    #[error(transparent)]
+    Vault(#[from] SetupError),
     /// The state cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -143,8 +147,12 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         tracing::warn!("{warning}");
     }
     let lookup = lookup(&environment);
-    let token = config.http.token.as_ref().map(|token| token.resolve(&*lookup)).transpose()?;
     let conditions = Conditions::default();
+    let secrets = secrets(&config, lookup, &conditions)?;
+    let token = match &config.http.token {
+        Some(token) => Some(secrets.current(token).await?),
+        None => None,
+    };
     let restored = conditions.declare("state", true, "the state is being restored");
     let (publisher, view) = Publisher::new(conditions.clone());
     let (stop_web, stopped_web) = watch::channel(false);
@@ -162,7 +170,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     .await??;
     let wake = Arc::new(Notify::new());
     let built: Vec<(String, act::Sink)> =
-        parts.sinks.iter().map(|sink| sink.build(lookup.clone())).collect::<Result<_, _>>()?;
+        parts.sinks.iter().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let pump = Pump::new(store.clone(), core, &parts.core, sinks.clone(), wake.clone(), publisher, restored)?;
 
@@ -174,7 +182,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let mut sources = Vec::new();
     for part in parts.sources {
         let position = positions.get(&part.name).cloned();
-        let spawner = Spawner { tables: &tables, lookup: &lookup, conditions: &conditions, inbox: &inbox, once };
+        let spawner = Spawner { tables: &tables, secrets: &secrets, conditions: &conditions, inbox: &inbox, once };
         sources.push(spawner.spawn(part, position, stopped_sources.clone())?);
     }
     let workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
@@ -262,9 +270,18 @@ impl Running {
     }
 }
 
-fn lookup(environment: &Environment) -> source::Environment {
+fn lookup(environment: &Environment) -> Lookup {
     let environment = environment.clone();
     Arc::new(move |name| environment.lookup(name))
+}
+
+fn secrets(config: &Config, lookup: Lookup, conditions: &Conditions) -> Result<Secrets, SetupError> {
+    let connect = |vault| {
+        let condition = conditions.declare("vault", false, "not asked yet");
+        Vault::new(vault, lookup.clone(), Some(condition))
+    };
+    let vault = config.vault.as_ref().map(connect).transpose()?;
+    Ok(Secrets::new(lookup, vault))
 }
 
 async fn serve_web(
@@ -307,7 +324,7 @@ async fn serve_web(
 /// What every source is spawned with.
 struct Spawner<'a> {
     tables: &'a SharedTables,
-    lookup: &'a source::Environment,
+    secrets: &'a Secrets,
     conditions: &'a Conditions,
     inbox: &'a mpsc::Sender<Message>,
     once: bool,
@@ -326,7 +343,7 @@ impl Spawner<'_> {
         let task = match config {
             source::Config::Okta(config) => {
                 let read = read_page(org, self.tables.clone());
-                let okta = source::okta::Okta::new(*config, name, position, read, condition, self.lookup.clone())?;
+                let okta = source::okta::Okta::new(*config, name, position, read, condition, self.secrets.clone())?;
                 tokio::spawn(okta.run(out, stop))
             }
             source::Config::File(config) => {

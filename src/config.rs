@@ -29,6 +29,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::event::{Org, Person, SourceName, Span};
 use crate::input::{Cohort, CoreConfig, OrgConfig};
+use crate::secret::vault;
 use crate::yaml::{self, Node, Origin, section};
 use crate::{duration, telemetry, web};
 
@@ -72,6 +73,8 @@ pub struct Config {
     pub orgs: BTreeMap<Org, OrgPeople>,
     /// Access to the web server.
     pub http: web::Config,
+    /// The vault that secrets can be in.
+    pub vault: Option<vault::Config>,
     /// When refusals are a cause.
     pub judge: Judge,
     /// The life cycle of an incident.
@@ -155,6 +158,7 @@ struct Root {
     _orgs: Option<IgnoredAny>,
     #[serde(default)]
     http: web::Config,
+    vault: Option<vault::Config>,
     #[serde(default)]
     judge: Judge,
     #[serde(default)]
@@ -215,6 +219,11 @@ impl Config {
         if let Some(token) = &mut root.http.token {
             token.begin_at(&base);
         }
+        if let Some(vault) = &mut root.vault {
+            let origin = tree.get("vault").map_or(&tree.origin, |node| &node.origin);
+            vault.check().map_err(|why| ConfigError::invalid(origin, why))?;
+            vault.begin_at(&base);
+        }
         let mut warnings = Vec::new();
         let list = |key, kinds, warnings: &mut Vec<Warning>| match tree.get(key) {
             Some(node) => integration::read(node, kinds, warnings),
@@ -242,6 +251,7 @@ impl Config {
             },
             orgs,
             http: root.http,
+            vault: root.vault,
             judge: root.judge,
             incidents: root.incidents,
             lateness: root.lateness,

@@ -1,6 +1,7 @@
 //! The Okta System Log, tailed over `GET /api/v1/logs`.
 //!
-//! Needs an API token whose owner may read the System Log (a read-only administrator is enough). The first request
+//! Needs an API token whose owner may read the System Log (a read-only administrator is enough), or a service app with
+//! the scope `okta.logs.read` ([`Authorizer`]). The first request
 //! asks from a point in time, ascending and without `until`, which makes it a polling query: Okta then returns every
 //! event in the order of its storage. After that only the opaque `rel="next"` link is followed, one request in flight.
 //! The link is the position; it is stored by the pump together with what the page caused, never by this file.
@@ -21,21 +22,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method};
 use tokio::sync::{mpsc, watch};
+use url::Url;
 
+use self::auth::AuthError;
 use self::budget::Budget;
 use self::page::{Asker, Head, Page};
 use self::place::{Gap, Place};
 use self::trouble::Patience;
-use super::{Batch, Environment, Position, ReadPage};
+use super::{Batch, Position, ReadPage};
 use crate::event::{SourceName, Span, Timestamp};
 use crate::input::Input;
-use crate::secret::{Secret, SecretError};
+use crate::secret::Secrets;
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
 use crate::{clock, duration};
 
+mod auth;
 mod budget;
 mod config;
 mod link;
@@ -43,6 +48,7 @@ mod page;
 mod place;
 mod trouble;
 
+pub use self::auth::{AuthError as AuthorizationError, Authorizer, KeyError, Oauth};
 pub use self::config::{Auth, Config};
 pub use self::trouble::{Timing, Trouble};
 
@@ -55,7 +61,7 @@ pub struct Okta {
     name: SourceName,
     read: ReadPage,
     condition: Condition,
-    environment: Environment,
+    authorizer: Authorizer,
     timing: Timing,
     client: Client,
     budget: Budget,
@@ -64,7 +70,6 @@ pub struct Okta {
     clock_ahead: Span,
     /// The same, as it was assumed when the point in time to begin at was worked out.
     began_ahead: Span,
-    token: Option<Secret>,
     /// Whether a cold start has compared the clocks.
     clock_compared: bool,
     /// Troubles since the last page.
@@ -85,7 +90,8 @@ struct Wait {
 impl Okta {
     /// A poller that goes on at `position`, or begins `config.start` ago.
     ///
-    /// `environment` is asked for the token's variable whenever the token is read; `condition` says how it fares.
+    /// `secrets` are asked for the token or the key before each use (an environment alone will do where there is no
+    /// vault); `condition` says how it fares.
     ///
     /// # Errors
     /// Where the HTTP client cannot be built.
@@ -95,9 +101,10 @@ impl Okta {
         position: Option<Position>,
         read: ReadPage,
         condition: Condition,
-        environment: Environment,
+        secrets: impl Into<Secrets>,
     ) -> Result<Self, reqwest::Error> {
         let client = crate::http::client(duration::to_std(config.timeout))?;
+        let authorizer = Authorizer::new(&config, secrets.into())?;
         let poll_interval = duration::to_std(config.poll_interval);
         let budget = Budget::new(config.rate_share, poll_interval, clock::monotonic());
         let (place, gap) = Place::resume(position, &config.url);
@@ -106,7 +113,7 @@ impl Okta {
             name,
             read,
             condition,
-            environment,
+            authorizer,
             timing: Timing::default(),
             client,
             budget,
@@ -114,7 +121,6 @@ impl Okta {
             clock_ahead: Span(0),
             began_ahead: Span(0),
             clock_compared: false,
-            token: None,
             troubles: 0,
             restarts: 0,
             delivered: false,
@@ -133,6 +139,11 @@ impl Okta {
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
         self
+    }
+
+    /// What authorizes its requests, for others that read the same org.
+    pub fn authorizer(&self) -> Authorizer {
+        self.authorizer.clone()
     }
 
     /// Polls until `shutdown` turns true (or its sender is gone) or nobody takes batches any more.
@@ -193,20 +204,38 @@ impl Okta {
             self.began_ahead = self.clock_ahead;
         }
         let url = self.place.url(&self.config, self.server_now());
-        let token = match self.token.take() {
-            Some(token) => token,
-            None => self.read_token().map_err(Trouble::Secret)?,
-        };
+        let used = self.authorize(&url).await?;
+        let first = self.ask_with(url.clone(), used.clone()).await;
+        let refused =
+            matches!(&first, Err(Trouble::TokenRefused(_) | Trouble::GrantRefused(_) | Trouble::ProofRefused(_)));
+        if !refused || !self.authorizer.refused(&used).await {
+            return first;
+        }
+        // Counted, and not waited for: a rotated secret is no trouble.
+        let _ = self.budget.take(clock::monotonic());
+        let authorization = self.authorize(&url).await?;
+        self.ask_with(url, authorization).await
+    }
+
+    async fn authorize(&self, url: &Url) -> Result<HeaderMap, Trouble> {
+        self.authorizer.authorize(&Method::GET, url).await.map_err(|error| match error {
+            AuthError::Secret(error) => Trouble::Secret(error),
+            AuthError::MalformedSecret => Trouble::MalformedSecret,
+            other => Trouble::Authorization(other),
+        })
+    }
+
+    async fn ask_with(&mut self, url: Url, authorization: HeaderMap) -> Result<Page, Trouble> {
         let asker = Asker {
             client: &self.client,
-            token: self.token.insert(token),
+            authorizer: &self.authorizer,
             source: &self.name,
             read: &self.read,
             home: &self.config.url,
             from_link: self.place.is_link(),
             clock_ahead: self.clock_ahead,
         };
-        let (head, page) = asker.ask(url).await;
+        let (head, page) = asker.ask(url, authorization).await;
         self.learn(head);
         page
     }
@@ -329,11 +358,6 @@ impl Okta {
         tracing::warn!(source = %self.name, cause = gap.label(), "events may be missing: {}", gap.message());
     }
 
-    fn read_token(&self) -> Result<Secret, SecretError> {
-        let Auth::Ssws(reference) = &self.config.auth;
-        reference.resolve(&*self.environment)
-    }
-
     async fn pause(&mut self, wait: Wait) {
         if !wait.length.is_zero() {
             tokio::time::sleep(wait.length).await;
@@ -341,15 +365,15 @@ impl Okta {
         }
     }
 
-    /// Waits for someone to give another token, and reads it anew for the next try.
+    /// Waits for someone to give another token or key, and ends at once when there is one.
     async fn pause_for_token(&mut self, wait: Wait) {
-        let refused = self.token.take();
+        self.authorizer.forget_grant().await;
         let mut left = wait.length;
         while !left.is_zero() {
             let step = left.min(self.timing.token_check.max(Duration::from_millis(1)));
             tokio::time::sleep(step).await;
             left -= step;
-            if self.read_token().is_ok_and(|token| refused.as_ref() != Some(&token)) {
+            if self.authorizer.has_another_secret().await {
                 break;
             }
         }

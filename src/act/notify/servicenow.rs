@@ -30,10 +30,11 @@ use std::time::Instant;
 
 pub use config::{Auth, Basic, Config, ConfigError, Impact, Level, Resolve, Settle, SeverityMap, StateCode, States};
 
+use super::super::Done;
 use super::super::ledger::Ledger;
 use super::super::retry::{Failure, Reason};
-use super::super::{Done, Env};
 use crate::action::IncidentAction;
+use crate::secret::Secrets;
 use crate::telemetry::metric::Metric;
 use client::Client;
 
@@ -68,10 +69,10 @@ impl Servicenow {
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn new(config: &Config, env: Env) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &Config, secrets: Secrets) -> Result<Self, reqwest::Error> {
         Ok(Self {
             config: config.clone(),
-            client: Client::new(config, env)?,
+            client: Client::new(config, secrets)?,
             settling: BTreeMap::new(),
             noted: BTreeSet::new(),
             troubles: BTreeMap::new(),

@@ -5,18 +5,18 @@
 
 use std::time::Instant;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LINK, WWW_AUTHENTICATE};
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
+use super::auth::Authorizer;
 use super::budget::RateHeaders;
 use super::link;
 use super::trouble::Trouble;
 use crate::event::{AuthEvent, Reject, SourceName, Span, Timestamp};
 use crate::http::{self, BodyError};
 use crate::input::Input;
-use crate::secret::Secret;
 use crate::source::ReadPage;
 
 /// The longest page, after decompression: twenty times the planning figure of 3 kB an event for 1,000 events.
@@ -55,7 +55,7 @@ pub(super) struct Head {
 /// What is needed to ask, apart from the address.
 pub(super) struct Asker<'a> {
     pub(super) client: &'a Client,
-    pub(super) token: &'a Secret,
+    pub(super) authorizer: &'a Authorizer,
     pub(super) source: &'a SourceName,
     pub(super) read: &'a ReadPage,
     /// The configured address: its origin is the only one that gets the token.
@@ -68,12 +68,8 @@ pub(super) struct Asker<'a> {
 
 impl Asker<'_> {
     /// Fetches one page. The head comes back with a trouble too, where there was a reply at all.
-    pub(super) async fn ask(&self, url: Url) -> (Head, Result<Page, Trouble>) {
-        let Ok(mut token) = HeaderValue::try_from(format!("SSWS {}", self.token.expose())) else {
-            return (Head::default(), Err(Trouble::MalformedSecret));
-        };
-        token.set_sensitive(true);
-        let request = self.client.get(url.clone()).header(AUTHORIZATION, token).header(ACCEPT, "application/json");
+    pub(super) async fn ask(&self, url: Url, authorization: HeaderMap) -> (Head, Result<Page, Trouble>) {
+        let request = self.client.get(url.clone()).headers(authorization).header(ACCEPT, "application/json");
         let reply = match request.send().await {
             Ok(reply) => reply,
             Err(error) => {
@@ -82,6 +78,7 @@ impl Asker<'_> {
                 return (Head::default(), Err(trouble));
             }
         };
+        self.authorizer.heard(reply.headers());
         let head = Head { date: http::date(reply.headers()), rate: RateHeaders::read(reply.headers()) };
         let page = match reply.status() {
             StatusCode::OK => self.page(&url, reply).await,
@@ -129,16 +126,29 @@ impl Asker<'_> {
     }
 
     async fn refusal(&self, status: StatusCode, head: Head, reply: Response) -> Trouble {
+        let is_app = self.authorizer.is_app();
+        if is_app && status == StatusCode::BAD_REQUEST && speaks_of_dpop(reply.headers()) {
+            return Trouble::ProofRefused("by the header `WWW-Authenticate`");
+        }
         match status {
+            StatusCode::UNAUTHORIZED if is_app => Trouble::GrantRefused(error_code(reply).await),
             StatusCode::UNAUTHORIZED => Trouble::TokenRefused(error_code(reply).await),
+            StatusCode::FORBIDDEN if is_app => Trouble::AppForbidden(error_code(reply).await),
             StatusCode::FORBIDDEN => Trouble::Forbidden(error_code(reply).await),
             StatusCode::TOO_MANY_REQUESTS => {
                 Trouble::rate_limited(head.rate, head.date.unwrap_or_else(|| crate::clock::now() + self.clock_ahead))
             }
-            StatusCode::BAD_REQUEST | StatusCode::GONE if self.from_link => {
-                Trouble::CursorRefused(error_code(reply).await)
-            }
-            StatusCode::BAD_REQUEST => Trouble::BadRequest(error_code(reply).await),
+            StatusCode::BAD_REQUEST | StatusCode::GONE => match error_body(reply).await {
+                // Taken for a refused position, it would cost one.
+                Some(Body { error: Some(error), .. }) if is_app && error.ends_with("dpop_proof") => {
+                    Trouble::ProofRefused("`invalid_dpop_proof`")
+                }
+                Some(Body { error: Some(error), .. }) if is_app && error == "use_dpop_nonce" => {
+                    Trouble::ProofRefused("`use_dpop_nonce`")
+                }
+                body if self.from_link => Trouble::CursorRefused(body.and_then(Body::code)),
+                body => Trouble::BadRequest(body.and_then(Body::code)),
+            },
             status if status.is_redirection() => Trouble::Redirected,
             status if status.is_server_error() => Trouble::Server(status.as_u16()),
             status => Trouble::Status(status.as_u16()),
@@ -156,17 +166,35 @@ fn is_html(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
-/// Okta's own code (`E0000011`), where the body has one that looks like one; nothing else of the body is kept.
-async fn error_code(reply: Response) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Body {
-        error_code: String,
+/// Whether a refusal is about the proof (RFC 9449, section 7.1).
+fn speaks_of_dpop(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|line| line.to_str().ok());
+    lines.any(|line| line.contains("invalid_dpop_proof") || line.contains("use_dpop_nonce"))
+}
+
+/// The body of an error: Okta's own, or OAuth's.
+#[derive(Deserialize)]
+struct Body {
+    #[serde(rename = "errorCode")]
+    error_code: Option<String>,
+    error: Option<String>,
+}
+
+impl Body {
+    /// Okta's own code (`E0000011`), where there is one that looks like one; nothing else of the body is kept.
+    fn code(self) -> Option<String> {
+        let plain = |code: &String| code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        self.error_code.filter(plain)
     }
+}
+
+async fn error_body(reply: Response) -> Option<Body> {
     let body = http::body(reply, LONGEST_ERROR).await.ok()?;
-    let code = serde_json::from_slice::<Body>(&body).ok()?.error_code;
-    let plain = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain.then_some(code)
+    serde_json::from_slice(&body).ok()
+}
+
+async fn error_code(reply: Response) -> Option<String> {
+    error_body(reply).await.and_then(Body::code)
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
+use super::Config;
 use super::config::{Auth, Basic};
 use super::row::{FIELDS, OURS, Row};
-use super::{Config, Env};
 use crate::act::retry::{Failure, Reason};
-use crate::secret::Secret;
+use crate::secret::{Secret, Secrets};
 use crate::telemetry::metric::Metric;
 
 /// The largest answer that is read; a page of rows is a few kilobytes each.
@@ -71,8 +71,7 @@ pub(super) struct Client {
     sink: String,
     table: Url,
     auth: Basic,
-    env: Env,
-    credentials: Option<(Secret, Secret)>,
+    secrets: Secrets,
 }
 
 impl std::fmt::Debug for Client {
@@ -82,13 +81,13 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub(super) fn new(config: &Config, env: Env) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(config: &Config, secrets: Secrets) -> Result<Self, reqwest::Error> {
         let mut table = config.url.clone();
         let path = format!("{}/api/now/v2/table/incident", table.path().trim_end_matches('/'));
         table.set_path(&path);
         let Auth::Basic(auth) = config.auth.clone();
         let http = crate::http::client(config.timeout)?;
-        Ok(Self { http, sink: config.name.clone(), table, auth, env, credentials: None })
+        Ok(Self { http, sink: config.name.clone(), table, auth, secrets })
     }
 
     /// Where a person sees the row.
@@ -157,25 +156,23 @@ impl Client {
 
     /// Sends a request; on 401 the secrets are read again, and it is sent once more if they changed.
     async fn send(&mut self, method: &Method, url: &Url, body: Option<&Value>) -> Result<Answer, Failed> {
-        let used = self.credentials()?;
+        let used = self.credentials().await?;
         let first = self.attempt(method, url, body, &used).await;
         let Err(failed) = &first else { return first };
         if failed.failure.reason != Reason::Unauthorized {
             return first;
         }
-        self.credentials = None;
-        let read = self.credentials()?;
+        self.secrets.refused(&self.auth.user, &used.0);
+        self.secrets.refused(&self.auth.password, &used.1);
+        let read = self.credentials().await?;
         if read == used { first } else { self.attempt(method, url, body, &read).await }
     }
 
-    fn credentials(&mut self) -> Result<(Secret, Secret), Failed> {
-        if let Some(credentials) = &self.credentials {
-            return Ok(credentials.clone());
-        }
-        let user = self.auth.user.resolve(&*self.env);
-        let password = self.auth.password.resolve(&*self.env);
+    async fn credentials(&self) -> Result<(Secret, Secret), Failed> {
+        let user = self.secrets.current(&self.auth.user).await;
+        let password = self.secrets.current(&self.auth.password).await;
         match (user, password) {
-            (Ok(user), Ok(password)) => Ok(self.credentials.insert((user, password)).clone()),
+            (Ok(user), Ok(password)) => Ok((user, password)),
             (Err(error), _) | (_, Err(error)) => {
                 Err(Failed::not_done(Failure::fix(Reason::Secret, format!("cannot sign in to ServiceNow: {error}"))))
             }
