@@ -136,6 +136,7 @@ fn element(der: &[u8]) -> (u8, Vec<u8>, Vec<u8>) {
 /// A granted token.
 #[derive(Clone)]
 struct Token {
+    /// Milliseconds since 1970 by this clock: whole seconds would end a short life too soon.
     ends: i64,
     /// The key that it is bound to, as it was sent.
     key: Option<Value>,
@@ -226,8 +227,12 @@ type Refused = (u16, &'static str, String);
 
 impl Inner {
     fn now(&self) -> i64 {
-        let host = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        i64::try_from(host).expect("not so far") + self.clock_ahead
+        self.now_ms().div_euclid(1_000)
+    }
+
+    fn now_ms(&self) -> i64 {
+        let host = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        i64::try_from(host).expect("not so far") + self.clock_ahead * 1_000
     }
 
     fn grant(&mut self, base: &str, headers: &HeaderMap, form: &BTreeMap<String, String>) -> Result<Value, Refused> {
@@ -252,7 +257,7 @@ impl Inner {
         let name = format!("{CANARY}-access-{}", self.made);
         let key = key.filter(|_| self.dpop);
         let kind = if key.is_some() { "DPoP" } else { "Bearer" };
-        self.tokens.insert(name.clone(), Token { ends: self.now() + self.lifetime, key });
+        self.tokens.insert(name.clone(), Token { ends: self.now_ms() + self.lifetime * 1_000, key });
         Ok(json!({ "token_type": kind, "expires_in": self.lifetime, "access_token": name, "scope": form["scope"] }))
     }
 
@@ -342,7 +347,7 @@ impl Inner {
     fn check_request(&mut self, method: &Method, url: &str, headers: &HeaderMap) -> Result<(), (u16, String)> {
         let sent = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (scheme, name) = sent.split_once(' ').unwrap_or_default();
-        let held = self.tokens.get(name).filter(|token| token.ends > self.now()).cloned();
+        let held = self.tokens.get(name).filter(|token| token.ends > self.now_ms()).cloned();
         let Some(held) = held else { return Err((401, "no such token".to_owned())) };
         let expected = if held.key.is_some() { "DPoP" } else { "Bearer" };
         if scheme != expected {
