@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::disallowed_methods,
     unreachable_pub,
     reason = "helpers of tests may fail a test, and a stand-in has a clock of its own"
