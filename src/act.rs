@@ -30,7 +30,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::action::IncidentAction;
-use crate::secret::SecretRef;
+use crate::secret::{SecretRef, Secrets};
 use crate::store::{LedgerEntry, Store};
 use crate::telemetry::condition::Conditions;
 use ledger::Ledger;
@@ -39,9 +39,6 @@ use notify::servicenow::{self, Servicenow};
 use notify::webhook::{self, Webhook};
 use retry::Failure;
 use shadow::Mode;
-
-/// How secrets in the environment are looked up: the process's own environment, or a test's.
-pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// One entry of `sinks:`; the kind is the key.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -123,15 +120,19 @@ impl Config {
         remark.into_iter().collect()
     }
 
-    /// Makes the sink with its name. Nothing is sent and no secret is read.
+    /// Makes the sink with its name, which asks `secrets` before each use (an environment alone will do where there is
+    /// no vault). Nothing is sent and no secret is read.
     ///
     /// # Errors
     /// Where the HTTP client cannot be made, or a file was not loaded.
-    pub fn build(&self, env: Env) -> Result<(String, Sink), BuildError> {
+    pub fn build(&self, secrets: impl Into<Secrets>) -> Result<(String, Sink), BuildError> {
+        let secrets = secrets.into();
         let kind = match self {
-            Self::Alertmanager(config) => Alertmanager::new(config, env).map(|sink| Kind::Alertmanager(Box::new(sink))),
-            Self::Servicenow(config) => Servicenow::new(config, env).map(|sink| Kind::Servicenow(Box::new(sink))),
-            Self::Webhook(config) => Webhook::new(config, env).map(|sink| Kind::Webhook(Box::new(sink))),
+            Self::Alertmanager(config) => {
+                Alertmanager::new(config, secrets).map(|sink| Kind::Alertmanager(Box::new(sink)))
+            }
+            Self::Servicenow(config) => Servicenow::new(config, secrets).map(|sink| Kind::Servicenow(Box::new(sink))),
+            Self::Webhook(config) => Webhook::new(config, secrets).map(|sink| Kind::Webhook(Box::new(sink))),
         };
         let kind = kind.map_err(|source| BuildError { kind: self.kind(), source })?;
         Ok((self.name().to_owned(), Sink { kind, mode: self.mode() }))
@@ -247,7 +248,7 @@ impl Sink {
         match &mut self.kind {
             Kind::Alertmanager(sink) => sink.probe().await,
             Kind::Servicenow(sink) => sink.probe().await,
-            Kind::Webhook(sink) => sink.probe(),
+            Kind::Webhook(sink) => sink.probe().await,
         }
     }
 

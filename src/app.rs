@@ -32,7 +32,8 @@ use tokio::time::Instant;
 use crate::act;
 use crate::clock;
 use crate::config::{Config, Environment};
-use crate::secret::{Secret, SecretError};
+use crate::secret::vault::{SetupError, Vault};
+use crate::secret::{Lookup, Secret, SecretError, Secrets};
 use crate::source;
 use crate::store::{Store, StoreError};
 use crate::telemetry::condition::Conditions;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The web token cannot be had.
     #[error("`http.token` cannot be read")]
     Token(#[from] SecretError),
+    /// The vault cannot be set up.
+    #[error(transparent)]
+    Vault(#[from] SetupError),
     /// The state cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -143,8 +147,9 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         tracing::warn!("{warning}");
     }
     let lookup = lookup(&environment);
-    let token = config.http.token.as_ref().map(|token| token.resolve(&*lookup)).transpose()?;
     let conditions = Conditions::default();
+    let secrets = secrets(&config, lookup, &conditions)?;
+    let token = web_token(&config, &secrets).await?;
     let restored = conditions.declare("state", true, "the state is being restored");
     let (mut publisher, view) = Publisher::new(conditions.clone());
     let (stop_web, stopped_web) = watch::channel(false);
@@ -158,7 +163,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (store, Recovered { watch, positions, refolded }) = restore(config.state_dir.clone()).await?;
     let wake = Arc::new(Notify::new());
     let built: Vec<(String, act::Sink)> =
-        parts.sinks.iter().map(|sink| sink.build(lookup.clone())).collect::<Result<_, _>>()?;
+        parts.sinks.iter().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
     let shadows = parts.sinks.iter().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
     publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
@@ -173,7 +178,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let groups = spawn::wanted(parts::groups(&parts.core, &parts.policies));
     let spawner = Spawner {
         tables: &tables,
-        lookup: &lookup,
+        secrets: &secrets,
         conditions: &conditions,
         inbox: &inbox,
         groups: &groups,
@@ -277,9 +282,23 @@ impl Running {
     }
 }
 
-fn lookup(environment: &Environment) -> source::Environment {
+fn lookup(environment: &Environment) -> Lookup {
     let environment = environment.clone();
     Arc::new(move |name| environment.lookup(name))
+}
+
+fn secrets(config: &Config, lookup: Lookup, conditions: &Conditions) -> Result<Secrets, SetupError> {
+    let connect = |vault| {
+        let condition = conditions.declare("vault", false, "not asked yet");
+        Vault::new(vault, lookup.clone(), Some(condition))
+    };
+    let vault = config.vault.as_ref().map(connect).transpose()?;
+    Ok(Secrets::new(lookup, vault))
+}
+
+async fn web_token(config: &Config, secrets: &Secrets) -> Result<Option<Secret>, SecretError> {
+    let Some(token) = &config.http.token else { return Ok(None) };
+    secrets.current(token).await.map(Some)
 }
 
 async fn serve_web(

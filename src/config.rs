@@ -31,6 +31,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::event::{Network, Org, SourceName, Span};
 use crate::input::{Cohort, CoreConfig, OrgConfig};
+use crate::secret::vault;
 use crate::yaml::{self, Node, Origin, section};
 use crate::{duration, telemetry, web};
 
@@ -80,6 +81,8 @@ pub struct Config {
     pub proxies: Vec<Network>,
     /// Access to the web server.
     pub http: web::Config,
+    /// The vault that secrets can be in.
+    pub vault: Option<vault::Config>,
     /// When refusals are a cause.
     pub judge: Judge,
     /// The life cycle of an incident.
@@ -168,6 +171,7 @@ struct Root {
     proxies: Vec<Network>,
     #[serde(default)]
     http: web::Config,
+    vault: Option<vault::Config>,
     #[serde(default)]
     judge: Judge,
     #[serde(default)]
@@ -221,6 +225,11 @@ impl Config {
         if let Some(token) = &mut root.http.token {
             token.begin_at(&base);
         }
+        if let Some(vault) = &mut root.vault {
+            let origin = tree.get("vault").map_or(&tree.origin, |node| &node.origin);
+            vault.check().map_err(|why| ConfigError::invalid(origin, why))?;
+            vault.begin_at(&base);
+        }
         let mut warnings = Vec::new();
         let list = |key, kinds, warnings: &mut Vec<Warning>| match tree.get(key) {
             Some(node) => integration::read(node, kinds, warnings),
@@ -247,6 +256,7 @@ impl Config {
             orgs,
             proxies: root.proxies,
             http: root.http,
+            vault: root.vault,
             judge: root.judge,
             incidents: root.incidents,
             lateness: root.lateness,

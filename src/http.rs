@@ -1,6 +1,7 @@
 //! The only builder of HTTP clients, so that every call has a time-out, a user agent and no surprise redirect; and the
 //! few things that every caller needs of a reply: its `Date`, and its body up to a bound.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -14,7 +15,17 @@ use crate::event::Timestamp;
 /// # Errors
 /// Where the TLS back end cannot be initialised.
 pub fn client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    client_that_trusts(timeout, None)
+}
+
+/// The same client, which also trusts the certificates in `pem`.
+///
+/// # Errors
+/// Where the TLS back end cannot be initialised or the text holds no certificate.
+pub fn client_that_trusts(timeout: Duration, pem: Option<&[u8]>) -> Result<reqwest::Client, reqwest::Error> {
+    let certificates = pem.map(reqwest::Certificate::from_pem_bundle).transpose()?.unwrap_or_default();
     reqwest::Client::builder()
+        .tls_certs_merge(certificates)
         .user_agent(concat!("authwatch/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
         .timeout(timeout)
@@ -26,6 +37,15 @@ pub fn client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
 pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let text = headers.get(DATE)?.to_str().ok()?;
     DateTime::parse_from_rfc2822(text).ok().map(|time| Timestamp(time.timestamp_millis()))
+}
+
+/// The innermost cause, such as `Connection refused (os error 111)`: it names no address that could vary.
+pub fn root_cause(error: &dyn StdError) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 /// Why a body could not be had whole.

@@ -23,9 +23,6 @@ pub type ReadPage =
 /// Reads one record of a file: calls back for each event in it; an envelope can hold several.
 pub type ReadRecord = Arc<dyn Fn(&[u8], &mut dyn FnMut(Result<AuthEvent, Reject>)) + Send + Sync>;
 
-/// Looks up an environment variable, so that nothing here reads the process's own.
-pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
 /// One element of `sources:` in the configuration, under the key of its kind.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,9 +61,7 @@ impl Config {
     /// The secrets that it needs, to say which are missing and to place their files.
     pub fn secrets(&mut self) -> Vec<&mut SecretRef> {
         match self {
-            Self::Okta(config) => match &mut config.auth {
-                okta::Auth::Ssws(token) => vec![token],
-            },
+            Self::Okta(config) => config.auth.secrets(),
             Self::File(_) => Vec::new(),
         }
     }

@@ -131,7 +131,8 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_key() {
         (
             "org: a\n<<: { b: 1 }\n",
             "a.yaml:2:1: unknown key `<<` (expected one of `org`, `state_dir`, `listen`, `rules`, \
-            `sources`, `sinks`, `cohorts`, `break_glass`, `policies`, `orgs`, `proxies`, `http`, `judge`, `incidents`, `lateness`, \
+            `sources`, `sinks`, `cohorts`, `break_glass`, `policies`, `orgs`, `proxies`, `http`, `vault`, `judge`, \
+            `incidents`, `lateness`, \
             `limits`, `log`, `shutdown_grace`)",
         ),
     ]);

@@ -260,7 +260,7 @@ impl Running {
         let lookup = token.clone();
         let environment =
             Arc::new(move |name: &str| if name == "T" { lookup.lock().expect("no panic").clone() } else { None });
-        let okta = Okta::new(config, SourceName::new("okta:acme"), position, reader(), condition, environment);
+        let okta = Okta::new(config, SourceName::new("okta:acme"), position, reader(), condition, environment.into());
         let okta = okta.expect("builds").with_timing(timing);
         let (out, batches) = mpsc::channel(2);
         let (stop, shutdown) = watch::channel(false);

@@ -12,13 +12,14 @@ use authwatch::classify::{Reader, Tables};
 use authwatch::event::{Kind, Org as OrgName, Person, SourceName, Span, Timestamp};
 use authwatch::input::{Input, Policies, PolicyOrigin};
 use authwatch::policy::parse;
+use authwatch::secret::Secrets;
 use authwatch::sim::policies::PolicyState;
 use authwatch::sim::push::policies_at;
 use authwatch::sim::{
     Clock, Cohort, Endpoint, Handles, OktaConfig, OktaFault, Org, Scenario, ServeConfig, Timeline, serve,
 };
-use authwatch::source::okta::{Beside, Config, GroupReader, Okta, PolicyReader, Timing};
-use authwatch::source::{Batch, Environment, ReadPage};
+use authwatch::source::okta::{Beside, Config, GroupReader, Okta, PolicyReader, Reads, Timing};
+use authwatch::source::{Batch, ReadPage};
 use authwatch::telemetry::condition::{Condition, Conditions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use serde_json::json;
@@ -153,20 +154,20 @@ impl World {
             Arc::new(move |body, each| reader.read_page(body, each).map_err(|error| error.to_string()))
         };
         let condition = self.conditions.declare("source/okta:acme", true, "not read yet");
-        let okta = Okta::new(self.config(), name, None, read, condition, environment()).expect("builds");
+        let okta = Okta::new(self.config(), name, None, read, condition, secrets()).expect("builds");
         let okta = okta.with_timing(self.timing).telling(self.changes.clone());
         tokio::spawn(okta.run(self.out.clone(), self.stop.subscribe()));
     }
 
-    fn beside(&self, condition: Condition) -> Beside {
-        let beside = Beside::new(self.config(), Self::place(), condition, environment());
+    fn beside(&self, reads: Reads, condition: Condition) -> Beside {
+        let beside = Beside::new(self.config(), Self::place(), condition, reads, secrets());
         beside.expect("builds").with_timing(self.timing)
     }
 
     fn policies(&self) -> PolicyReader {
         let condition = self.conditions.declare("source/okta:acme/policies", false, "not read yet");
         let (changes, groups) = (self.changes.subscribe(), self.in_policies.clone());
-        PolicyReader::new(self.beside(condition), changes, groups)
+        PolicyReader::new(self.beside(Reads::Policies, condition), changes, groups)
     }
 
     fn read_policies(&self) {
@@ -176,7 +177,7 @@ impl World {
     fn groups(&self) -> GroupReader {
         let condition = self.conditions.declare("source/okta:acme/groups", false, "not read yet");
         let (configured, named) = (self.configured.subscribe(), self.in_policies.subscribe());
-        GroupReader::new(self.beside(condition), configured, named)
+        GroupReader::new(self.beside(Reads::Groups, condition), configured, named)
     }
 
     fn read_groups(&self) {
@@ -279,8 +280,8 @@ impl World {
     }
 }
 
-fn environment() -> Environment {
-    Arc::new(|name: &str| (name == "T").then(|| "sim-okta-token".to_owned()))
+fn secrets() -> Secrets {
+    Arc::new(|name: &str| (name == "T").then(|| "sim-okta-token".to_owned())).into()
 }
 
 // Policies ----------------------------------------------------------------------------------------------------------
@@ -563,12 +564,12 @@ async fn a_single_reading_ends_both_readers_whether_it_succeeds_or_not() {
         world.configured.send_replace([world.group(Cohort::Wave1)].into());
         let (named, in_policies) = watch::channel(BTreeSet::new());
         let condition = world.conditions.declare("source/okta:acme/groups", false, "not read yet");
-        let beside = world.beside(condition).once(true);
+        let beside = world.beside(Reads::Groups, condition).once(true);
         let groups = GroupReader::new(beside, world.configured.subscribe(), in_policies);
         let groups = tokio::spawn(groups.run(world.out.clone(), world.stop.subscribe()));
         world.in_policies = named;
         let condition = world.conditions.declare("source/okta:acme/policies", false, "not read yet");
-        let beside = world.beside(condition).once(true);
+        let beside = world.beside(Reads::Policies, condition).once(true);
         let policies = PolicyReader::new(beside, world.changes.subscribe(), world.in_policies.clone());
         // The reader holds the only sender.
         world.in_policies = watch::channel(BTreeSet::new()).0;

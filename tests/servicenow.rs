@@ -13,9 +13,10 @@ mod instance;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use authwatch::act::{self, Env, Sink};
+use authwatch::act::{self, Sink};
 use authwatch::action::{Action, Incident, IncidentAction, IncidentStep, Severity};
 use authwatch::event::Timestamp;
+use authwatch::secret::Lookup;
 use authwatch::store::{Commit, LedgerEntry, Store};
 use authwatch::telemetry::condition::{Conditions, Status};
 use axum::http::Method;
@@ -89,7 +90,7 @@ impl Bench {
 
     fn sink(&self) -> (String, Sink) {
         let password = Arc::clone(&self.password);
-        let env: Env = Arc::new(move |name| match name {
+        let env: Lookup = Arc::new(move |name| match name {
             "SN_USER" => Some("user".to_owned()),
             "SN_PASSWORD" => Some(password.lock().expect("not poisoned").clone()),
             "SN_CLIENT" => Some("s & c".to_owned()),

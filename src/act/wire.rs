@@ -11,10 +11,10 @@ use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use url::{Host, Url};
 
+use super::Remark;
 use super::retry::{Failure, Reason};
-use super::{Env, Remark};
 use crate::http::{self, BodyError};
-use crate::secret::{Secret, SecretRef};
+use crate::secret::{Secret, SecretRef, Secrets};
 use crate::telemetry::metric::Metric;
 
 /// The largest answer that is read; only an error's first words are of use.
@@ -53,21 +53,38 @@ impl Auth {
     }
 
     /// Signs a request.
-    pub(super) fn sign(&self, request: RequestBuilder, who: &str, env: &Env) -> Result<RequestBuilder, Failure> {
+    pub(super) async fn sign(
+        &self,
+        request: RequestBuilder,
+        who: &str,
+        secrets: &Secrets,
+    ) -> Result<RequestBuilder, Failure> {
         match self {
             Self::Basic(Basic { user, password }) => {
-                let (user, password) = (read_secret(user, who, env)?, read_secret(password, who, env)?);
+                let user = read_secret(user, who, secrets).await?;
+                let password = read_secret(password, who, secrets).await?;
                 Ok(request.basic_auth(user.expose(), Some(password.expose())))
             }
-            Self::Bearer(token) => Ok(request.bearer_auth(read_secret(token, who, env)?.expose())),
+            Self::Bearer(token) => Ok(request.bearer_auth(read_secret(token, who, secrets).await?.expose())),
+        }
+    }
+
+    /// The other side refused the credentials: they are read anew at their next use.
+    pub(super) fn refused(&self, secrets: &Secrets) {
+        match self {
+            Self::Basic(Basic { user, password }) => {
+                secrets.doubt(user);
+                secrets.doubt(password);
+            }
+            Self::Bearer(token) => secrets.doubt(token),
         }
     }
 }
 
 /// Reads a secret.
-pub(super) fn read_secret(secret: &SecretRef, who: &str, env: &Env) -> Result<Secret, Failure> {
+pub(super) async fn read_secret(secret: &SecretRef, who: &str, secrets: &Secrets) -> Result<Secret, Failure> {
     let failed = |error| Failure::fix(Reason::Secret, format!("cannot send to {who}: {error}"));
-    secret.resolve(&**env).map_err(failed)
+    secrets.current(secret).await.map_err(failed)
 }
 
 /// Why an address cannot be one of a sink.

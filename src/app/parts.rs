@@ -12,7 +12,7 @@ use crate::classify::{RulesError, Tables};
 use crate::config::{self, Config, ConfigError, Integration, Warning};
 use crate::event::{Org, SourceName};
 use crate::input::{CoreConfig, OrgConfig, PolicySource};
-use crate::secret::SecretRef;
+use crate::secret::{SecretError, SecretRef};
 use crate::yaml::{self, Origin, section};
 use crate::{act, source};
 
@@ -109,12 +109,19 @@ impl Parts {
     /// Where a section or a rules file is invalid, or nothing is to be read.
     pub fn of(config: &Config) -> Result<Self, PartsError> {
         let mut needs = Vec::new();
+        if let Some(vault) = &config.vault {
+            let what = Needed::Secret(vault.credential());
+            needs.push(Need { origin: None, part: "vault.auth".to_owned(), what });
+        }
         if let Some(token) = &config.http.token {
             needs.push(Need { origin: None, part: "http.token".to_owned(), what: Needed::Secret(token.clone()) });
         }
         let sources = sources(config, &mut needs)?;
         let mut warnings = Vec::new();
         let sinks = sinks(config, &mut needs, &mut warnings)?;
+        if config.vault.is_none() {
+            refuse_vault_references(&needs)?;
+        }
         let tables = tables(config.rules.as_deref())?;
         let mut names: BTreeMap<Org, BTreeSet<SourceName>> = BTreeMap::new();
         for part in &sources {
@@ -128,10 +135,11 @@ impl Parts {
     }
 
     /// Secrets and files that are not there now, each with the part that needs it; never a value. Secrets are read to
-    /// find out, and files are not opened.
+    /// find out, but for those in a vault, and files are not opened.
     pub fn missing(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Vec<Warning> {
         let missing = |need: &Need| {
             let error: Box<dyn std::error::Error> = match &need.what {
+                Needed::Secret(SecretRef::Vault(_)) => return None,
                 Needed::Secret(secret) => Box::new(secret.resolve(lookup).err()?),
                 Needed::File(path) => Box::new(ConfigError::from(config::Problem::Unreadable {
                     path: path.clone(),
@@ -143,6 +151,17 @@ impl Parts {
         };
         self.needs.iter().filter_map(missing).collect()
     }
+}
+
+/// A reference into a vault needs one.
+fn refuse_vault_references(needs: &[Need]) -> Result<(), ConfigError> {
+    for need in needs {
+        if let Needed::Secret(SecretRef::Vault(path)) = &need.what {
+            let problem = yaml::Problem::Invalid(SecretError::NoVault(path.clone()).to_string());
+            return Err(ConfigError { origin: need.origin.clone(), problem: problem.into() });
+        }
+    }
+    Ok(())
 }
 
 /// The classification tables in a rules folder, or those inside the binary.

@@ -117,6 +117,7 @@ impl Started {
             ("sources", self.sources != parts.sources),
             ("sinks", self.sinks != parts.sinks),
             ("http", old.http != config.http),
+            ("vault", old.vault != config.vault),
             ("log", old.log != config.log),
         ]
         .into_iter()

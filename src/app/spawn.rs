@@ -15,7 +15,8 @@ use super::parts::SourcePart;
 use super::pump::Message;
 use crate::classify::{Reader, Tables};
 use crate::event::{Org, SourceName, Timestamp};
-use crate::source::okta::{self, Beside, GroupReader, Okta, PolicyReader};
+use crate::secret::Secrets;
+use crate::source::okta::{self, Beside, GroupReader, Okta, PolicyReader, Reads};
 use crate::source::{self, Batch, Position, ReadPage, ReadRecord};
 use crate::telemetry::condition::{Condition, Conditions};
 
@@ -33,7 +34,7 @@ pub(super) fn wanted(groups: BTreeMap<Org, BTreeSet<SmolStr>>) -> WantedGroups {
 /// What every source is spawned with.
 pub(super) struct Spawner<'a> {
     pub(super) tables: &'a SharedTables,
-    pub(super) lookup: &'a source::Environment,
+    pub(super) secrets: &'a Secrets,
     pub(super) conditions: &'a Conditions,
     pub(super) inbox: &'a mpsc::Sender<Message>,
     pub(super) groups: &'a WantedGroups,
@@ -65,8 +66,7 @@ impl Spawner<'_> {
                 let (changed, changes) = watch::channel(None);
                 let (named, in_policies) = watch::channel(BTreeSet::new());
                 let read = read_page(org.clone(), self.tables.clone());
-                let lookup = self.lookup.clone();
-                let okta = Okta::new((*config).clone(), name.clone(), position, read, condition, lookup)?;
+                let okta = Okta::new((*config).clone(), name.clone(), position, read, condition, self.secrets.clone())?;
                 let okta = okta.telling(changed);
                 tasks.push(self.task(self.once, |out, stop| okta.run(out, stop)));
                 let place = (org, name);
@@ -94,8 +94,8 @@ impl Spawner<'_> {
         groups: watch::Sender<BTreeSet<SmolStr>>,
     ) -> Result<JoinHandle<()>, StartError> {
         let condition = self.informs(&place.1, "policies");
-        let lookup = self.lookup.clone();
-        let beside = Beside::new(config.clone(), place.clone(), condition, lookup)?.once(self.once);
+        let beside = Beside::new(config.clone(), place.clone(), condition, Reads::Policies, self.secrets.clone())?
+            .once(self.once);
         let reader = PolicyReader::new(beside, changes, groups);
         Ok(self.task(false, |out, stop| reader.run(out, stop)))
     }
@@ -108,8 +108,9 @@ impl Spawner<'_> {
     ) -> Result<Option<JoinHandle<()>>, StartError> {
         let Some(wanted) = self.groups.get(&place.0) else { return Ok(None) };
         let condition = self.informs(&place.1, "groups");
-        let (lookup, configured) = (self.lookup.clone(), wanted.subscribe());
-        let beside = Beside::new(config.clone(), place.clone(), condition, lookup)?.once(self.once);
+        let configured = wanted.subscribe();
+        let beside =
+            Beside::new(config.clone(), place.clone(), condition, Reads::Groups, self.secrets.clone())?.once(self.once);
         let reader = GroupReader::new(beside, configured, in_policies);
         Ok(Some(self.task(false, |out, stop| reader.run(out, stop))))
     }

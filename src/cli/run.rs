@@ -106,6 +106,7 @@ pub(super) fn failure(error: StartError) -> Failure {
         | StartError::Sink(_)
         | StartError::Listen { .. }
         | StartError::File(_)
-        | StartError::Interrupted(_) => Failure::could_not_run(error),
+        | StartError::Interrupted(_)
+        | StartError::Vault(_) => Failure::could_not_run(error),
     }
 }

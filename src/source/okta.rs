@@ -1,7 +1,7 @@
 //! The Okta System Log, tailed over `GET /api/v1/logs`.
 //!
-//! Needs an API token whose owner may read the System Log (a read-only administrator is enough). The first request
-//! asks from a point in time, ascending and without `until`, which makes it a polling query: Okta then returns every
+//! Needs a service app with the scope `okta.logs.read` and an admin role, or an API token whose owner may read the
+//! System Log (a read-only administrator is enough): [`Authorizer`]. The first request asks from a point in time, ascending and without `until`, which makes it a polling query: Okta then returns every
 //! event in the order of its storage. After that only the opaque `rel="next"` link is followed, one request in flight.
 //! The link is the position; it is stored by the pump together with what the page caused, never by this file.
 //!
@@ -30,16 +30,17 @@ use self::budget::Budget;
 use self::page::{Asker, Page};
 use self::place::{FUTURE, Gap, Place};
 use self::request::{Head, Request};
-use self::token::Token;
 use self::trouble::Patience;
 use self::waits::Waits;
-use super::{Batch, Environment, Position, ReadPage, until_stopped};
+use super::{Batch, Position, ReadPage, until_stopped};
 use crate::event::{Kind, SourceName, Span, Timestamp};
 use crate::input::Input;
+use crate::secret::Secrets;
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
 use crate::{clock, duration};
 
+mod auth;
 mod budget;
 mod config;
 mod groups;
@@ -49,10 +50,10 @@ mod page;
 mod place;
 mod policies;
 mod request;
-mod token;
 mod trouble;
 mod waits;
 
+pub use self::auth::{AuthError as AuthorizationError, Authorizer, KeyError, Oauth, Reads};
 pub use self::config::{Auth, Config};
 pub use self::groups::GroupReader;
 pub use self::lists::Beside;
@@ -68,6 +69,7 @@ pub struct Okta {
     name: SourceName,
     read: ReadPage,
     condition: Condition,
+    authorizer: Authorizer,
     timing: Timing,
     client: Client,
     budget: Budget,
@@ -76,7 +78,6 @@ pub struct Okta {
     clock_ahead: Span,
     /// The same, as it was assumed when the point in time to begin at was worked out.
     began_ahead: Span,
-    token: Token,
     /// Whether a cold start has compared the clocks.
     clock_compared: bool,
     /// Troubles since the last page.
@@ -100,7 +101,7 @@ struct Wait {
 impl Okta {
     /// A poller that goes on at `position`, or begins `config.start` ago.
     ///
-    /// `environment` is asked for the token's variable whenever the token is read; `condition` says how it fares.
+    /// `secrets` is asked for the token or key before each use; `condition` says how it fares.
     ///
     /// # Errors
     /// Where the HTTP client cannot be built.
@@ -110,18 +111,19 @@ impl Okta {
         position: Option<Position>,
         read: ReadPage,
         condition: Condition,
-        environment: Environment,
+        secrets: Secrets,
     ) -> Result<Self, reqwest::Error> {
         let client = crate::http::client(duration::to_std(config.timeout))?;
         let poll_interval = duration::to_std(config.poll_interval);
         let budget = Budget::new(config.rate_share, poll_interval, clock::monotonic());
         let (place, gap) = Place::resume(position, &config.url);
-        let token = Token::new(&config.auth, environment);
+        let authorizer = Authorizer::new(&config, Reads::Log, secrets)?;
         let okta = Self {
             config,
             name,
             read,
             condition,
+            authorizer,
             timing: Timing::default(),
             client,
             budget,
@@ -129,7 +131,6 @@ impl Okta {
             clock_ahead: Span(0),
             began_ahead: Span(0),
             clock_compared: false,
-            token,
             troubles: 0,
             restarts: 0,
             delivered: false,
@@ -219,13 +220,16 @@ impl Okta {
         let url = self.place.url(&self.config, self.server_now());
         let request = Request {
             client: &self.client,
-            token: self.token.get()?,
+            authorizer: &self.authorizer,
             source: &self.name,
             clock_ahead: self.clock_ahead,
         };
         let from_link = self.place.is_link();
         let asker = Asker { request, read: &self.read, home: &self.config.url, from_link };
-        let (head, page) = asker.ask(url).await;
+        // Counted, and not waited for: a rotated secret is no trouble.
+        let budget = &mut self.budget;
+        let again = || _ = budget.take(clock::monotonic());
+        let (head, page) = asker.ask(url, again).await;
         self.learn(head);
         page
     }
@@ -363,7 +367,7 @@ impl Okta {
     }
 
     async fn pause_for_token(&mut self, wait: Wait) {
-        let waited = self.token.wait_for_another(wait.length, self.timing.token_check).await;
+        let waited = self.authorizer.wait_for_another(wait.length, self.timing.token_check).await;
         self.waits.count(&self.name, wait.cause, waited);
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use authwatch::act::{self, Env, Sink};
+use authwatch::act::{self, Sink};
 use authwatch::action::{Action, Incident, IncidentAction, IncidentStep};
 use authwatch::event::Timestamp;
+use authwatch::secret::Lookup;
 use authwatch::store::{Commit, LedgerEntry, Store};
 use authwatch::telemetry::condition::{Conditions, Status};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -65,7 +66,7 @@ impl Bench {
 
     fn sink(&self) -> (String, Sink) {
         let secrets = Arc::clone(&self.secrets);
-        let env: Env = Arc::new(move |name| secrets.lock().expect("not poisoned").get(name).cloned());
+        let env: Lookup = Arc::new(move |name| secrets.lock().expect("not poisoned").get(name).cloned());
         let mut config: act::Config = serde_json::from_value(self.config.clone()).expect("a configuration");
         config.load(self.dir.path()).expect("loads");
         config.build(env).expect("builds")

@@ -30,10 +30,11 @@ pub use config::{Config, ConfigError};
 use super::super::ledger::Ledger;
 use super::super::retry::{Class, Failure, Reason};
 use super::super::wire::{self, Reply};
-use super::super::{Done, Env, Kept, Told};
+use super::super::{Done, Kept, Told};
 use crate::action::{IncidentAction, IncidentStep};
 use crate::clock;
 use crate::event::{Span, Timestamp};
+use crate::secret::Secrets;
 use crate::store::{DeadLetter, LedgerEntry};
 
 /// How long one request may take unless told otherwise.
@@ -50,20 +51,11 @@ const BATCH: usize = 100;
 pub struct Alertmanager {
     config: Config,
     http: reqwest::Client,
-    env: EnvOf,
+    secrets: Secrets,
     /// What is wrong with some of the Alertmanagers although another one accepts.
     absent: Option<String>,
     /// What is wrong with a repetition that was refused for good.
     refused: Option<String>,
-}
-
-/// The environment, which does not print.
-struct EnvOf(Env);
-
-impl std::fmt::Debug for EnvOf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Env")
-    }
 }
 
 impl Alertmanager {
@@ -71,9 +63,9 @@ impl Alertmanager {
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn new(config: &Config, env: Env) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &Config, secrets: Secrets) -> Result<Self, reqwest::Error> {
         let http = crate::http::client(config.timeout)?;
-        Ok(Self { config: config.clone(), http, env: EnvOf(env), absent: None, refused: None })
+        Ok(Self { config: config.clone(), http, secrets, absent: None, refused: None })
     }
 
     /// Carries out one action; harmless when repeated.
@@ -160,7 +152,7 @@ impl Alertmanager {
                 None => self.http.get(endpoint(url, path)),
             };
             let request = match &self.config.auth {
-                Some(auth) => auth.sign(request, &who, &self.env.0)?,
+                Some(auth) => auth.sign(request, &who, &self.secrets).await?,
                 None => request,
             };
             let sink = self.config.name.clone();
@@ -173,6 +165,11 @@ impl Alertmanager {
                 Ok(Err(failure)) => failures.push(failure),
                 Err(_) => failures.push(Failure::retry(Reason::ConnectionLost, "a request ended early")),
             }
+        }
+        if let Some(auth) = &self.config.auth
+            && failures.iter().any(|failure| failure.reason == Reason::Unauthorized)
+        {
+            auth.refused(&self.secrets);
         }
         failures.sort_by(|a, b| (rank(a.class), &a.detail).cmp(&(rank(b.class), &b.detail)));
         let all = self.config.urls.len();

@@ -35,10 +35,11 @@ pub use auth::{Auth, Oauth};
 pub use changes::Changes;
 pub use config::{Config, ConfigError, Impact, Level, Resolve, Settle, SeverityMap, StateCode, States};
 
+use super::super::Done;
 use super::super::ledger::Ledger;
 use super::super::retry::{Failure, Reason};
-use super::super::{Done, Env};
 use crate::action::IncidentAction;
+use crate::secret::Secrets;
 use crate::telemetry::metric::Metric;
 use client::Client;
 
@@ -73,10 +74,10 @@ impl Servicenow {
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn new(config: &Config, env: Env) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &Config, secrets: Secrets) -> Result<Self, reqwest::Error> {
         Ok(Self {
             config: config.clone(),
-            client: Client::new(config, env)?,
+            client: Client::new(config, secrets)?,
             settling: BTreeMap::new(),
             noted: BTreeSet::new(),
             troubles: BTreeMap::new(),

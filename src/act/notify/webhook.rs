@@ -25,12 +25,12 @@ pub use config::{Accept, Algorithm, Config, ConfigError, Hmac, Method, Text};
 pub use template::{Source, TemplateError};
 
 use super::super::ledger::Ledger;
-use super::super::retry::{Failure, Reason};
+use super::super::retry::{Class, Failure, Reason};
 use super::super::wire;
-use super::super::{Done, Env, Told};
+use super::super::{Done, Told};
 use crate::action::{IncidentAction, IncidentStep};
 use crate::clock;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretRef, Secrets};
 use crate::store::LedgerEntry;
 
 /// The header by which a receiver knows a repeated request.
@@ -43,7 +43,7 @@ const TIMESTAMP: HeaderName = HeaderName::from_static("x-authwatch-timestamp");
 pub struct Webhook {
     config: Config,
     http: reqwest::Client,
-    env: Env,
+    secrets: Secrets,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -57,9 +57,9 @@ impl Webhook {
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn new(config: &Config, env: Env) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &Config, secrets: Secrets) -> Result<Self, reqwest::Error> {
         let http = crate::http::client(config.timeout)?;
-        Ok(Self { config: config.clone(), http, env })
+        Ok(Self { config: config.clone(), http, secrets })
     }
 
     /// Carries out one action. A repeat carries the same idempotency key.
@@ -80,14 +80,14 @@ impl Webhook {
     }
 
     /// Reads the secrets: there is nothing to ask a receiver without telling it something.
-    pub(crate) fn probe(&self) -> Result<(), Failure> {
-        self.address()?;
-        self.headers()?;
-        self.key().map(|_| ())
+    pub(crate) async fn probe(&self) -> Result<(), Failure> {
+        self.address().await?;
+        self.headers().await?;
+        self.key().await.map(|_| ())
     }
 
     async fn send(&self, action: &IncidentAction) -> Result<(), Failure> {
-        let url = self.address()?;
+        let url = self.address().await?;
         let who = format!("webhook {}", wire::host(&url));
         let refused = |why: String| Failure::give_up(Reason::Invalid, why);
         let body = self.config.body(action).map_err(|error| refused(format!("`template` of {who}: {error}")))?;
@@ -96,36 +96,41 @@ impl Webhook {
             return Err(refused(format!("the body for {who} has {length} bytes, `body_limit` is {limit}")));
         }
         let once = format!("{}-{}", action.incident.key, action.revision);
-        let mut request = self.http.request(self.config.method.as_http(), url).headers(self.headers()?);
+        let mut request = self.http.request(self.config.method.as_http(), url).headers(self.headers().await?);
         request = request.header(header::CONTENT_TYPE, &self.config.content_type).header(IDEMPOTENCY_KEY, &once);
-        if let Some((hmac, key)) = self.key()? {
+        if let Some((hmac, key)) = self.key().await? {
             let now = clock::now().0.div_euclid(1_000);
             let signature = sign::signature(key.expose().as_bytes(), now, &once, body.as_bytes());
             request = request.header(TIMESTAMP, now).header(hmac.header.as_str(), signature);
         }
         let accept = &self.config.accept;
-        wire::send(&self.config.name, &who, request.body(body), |reply| {
+        let sent = wire::send(&self.config.name, &who, request.body(body), |reply| {
             if accept.holds(reply.status.as_u16()) { Ok(()) } else { Err(reply.without_words().refused(&who)) }
-        })
-        .await
+        });
+        let sent = sent.await;
+        // Any of them may be what was refused, the address too.
+        if sent.as_ref().is_err_and(|failure| failure.class == Class::FixConfiguration) {
+            self.config.clone().secrets().into_iter().for_each(|secret| self.secrets.doubt(secret));
+        }
+        sent
     }
 
-    fn address(&self) -> Result<Url, Failure> {
+    async fn address(&self) -> Result<Url, Failure> {
         let text = match &self.config.url {
             Text::Plain(text) => Secret::new(text.as_str()),
-            Text::Secret(secret) => wire::read_secret(secret, "the webhook", &self.env)?,
+            Text::Secret(secret) => self.read(secret).await?,
         };
         let url: Option<Url> = text.expose().parse().ok();
         let url = url.filter(|url| wire::check_address(url).is_ok());
         url.ok_or_else(|| Failure::fix(Reason::Secret, format!("the secret of `url` {}", wire::NoAddress)))
     }
 
-    fn headers(&self) -> Result<header::HeaderMap, Failure> {
+    async fn headers(&self) -> Result<header::HeaderMap, Failure> {
         let mut headers = header::HeaderMap::new();
         for (name, value) in &self.config.headers {
             let (text, is_secret) = match value {
                 Text::Plain(text) => (Secret::new(text.as_str()), false),
-                Text::Secret(secret) => (wire::read_secret(secret, "the webhook", &self.env)?, true),
+                Text::Secret(secret) => (self.read(secret).await?, true),
             };
             let unfit = || Failure::fix(Reason::Secret, format!("the secret of header `{name}` cannot stand in one"));
             let mut value = HeaderValue::from_str(text.expose()).map_err(|_| unfit())?;
@@ -135,8 +140,12 @@ impl Webhook {
         Ok(headers)
     }
 
-    fn key(&self) -> Result<Option<(&Hmac, Secret)>, Failure> {
+    async fn key(&self) -> Result<Option<(&Hmac, Secret)>, Failure> {
         let Some(hmac) = &self.config.hmac else { return Ok(None) };
-        Ok(Some((hmac, wire::read_secret(&hmac.key, "the webhook", &self.env)?)))
+        Ok(Some((hmac, self.read(&hmac.key).await?)))
+    }
+
+    async fn read(&self, secret: &SecretRef) -> Result<Secret, Failure> {
+        wire::read_secret(secret, "the webhook", &self.secrets).await
     }
 }

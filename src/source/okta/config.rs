@@ -1,9 +1,10 @@
 //! The `okta:` section of the configuration.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny};
+use serde::de::{Deserializer, Error as _};
 use url::{Host, Url};
 
+use super::auth::Oauth;
 use crate::duration;
 use crate::event::Span;
 use crate::secret::SecretRef;
@@ -59,35 +60,29 @@ pub struct Config {
 
 /// How the source authenticates.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(try_from = "WrittenAuth")]
+#[serde(rename_all = "snake_case")]
 pub enum Auth {
     /// An API token, sent as `Authorization: SSWS …`. It acts with the role of the administrator who made it and dies
     /// after 30 days without use.
     Ssws(SecretRef),
+    /// A service app, as Okta recommends: scopes of its own, no person behind it, tokens that live an hour.
+    Oauth(Box<Oauth>),
+}
+
+impl Auth {
+    /// The secrets that it needs.
+    pub(crate) fn secrets(&mut self) -> Vec<&mut SecretRef> {
+        match self {
+            Self::Ssws(token) => vec![token],
+            Self::Oauth(oauth) => vec![&mut oauth.key],
+        }
+    }
 }
 
 impl Config {
     /// The earliest `since` that Okta takes, with an hour to spare for the way.
     pub(super) const fn reach() -> Span {
         Span(FURTHEST.0 - Span::hours(1).0)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenAuth {
-    Ssws(SecretRef),
-    Oauth(IgnoredAny),
-}
-
-impl TryFrom<WrittenAuth> for Auth {
-    type Error = &'static str;
-
-    fn try_from(written: WrittenAuth) -> Result<Self, Self::Error> {
-        match written {
-            WrittenAuth::Ssws(token) => Ok(Self::Ssws(token)),
-            WrittenAuth::Oauth(IgnoredAny) => Err("`oauth` is not built yet (use `ssws` with an API token)"),
-        }
     }
 }
 
@@ -161,12 +156,22 @@ fn check_url(text: &str) -> Result<Url, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("`{text}` must not have a query or fragment (write only `https://acme.okta.com`)"));
     }
+    if is_admin_console(&url) {
+        return Err(format!("`{text}` is the admin console (write the org's own address, without `-admin`)"));
+    }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
         "http" => Err(format!("`{text}` would send the token in clear text (use `https`)")),
         other => Err(format!("`{other}` is no scheme for Okta (use `https`)")),
     }
+}
+
+/// `acme-admin.okta.com`: it grants no tokens.
+fn is_admin_console(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let org = [".okta.com", ".oktapreview.com", ".okta-emea.com"].iter().find_map(|domain| host.strip_suffix(domain));
+    org.is_some_and(|org| org.ends_with("-admin"))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -241,15 +246,19 @@ mod tests {
     }
 
     #[test]
-    fn oauth_is_refused_as_not_built_and_a_missing_auth_by_name() {
+    fn either_way_to_authenticate_is_read_and_a_missing_one_refused_by_name() {
         let with = |auth: &str| {
             let json = format!(r#"{{"url": "https://acme.okta.com"{auth}}}"#);
-            serde_json::from_str::<Config>(&json).expect_err("refused").to_string()
+            serde_json::from_str::<Config>(&json).map_err(|error| error.to_string())
         };
-        let error = with(r#", "auth": {"oauth": {"client_id": "0oa", "key": {"file": "k"}, "dpop": true}}"#);
-        assert!(error.contains("`oauth` is not built yet (use `ssws` with an API token)"), "{error}");
-        assert!(with("").contains("missing field `auth`"));
-        assert!(with(r#", "auth": {"basic": 1}"#).contains("unknown variant `basic`"));
+        let config = with(r#", "auth": {"oauth": {"client_id": "0oa", "key": {"file": "k"}, "dpop": false}}"#);
+        let Auth::Oauth(oauth) = config.expect("valid").auth else { panic!("no service app") };
+        assert_eq!((oauth.client_id.as_str(), oauth.dpop), ("0oa", false));
+        assert!(with("").expect_err("none").contains("missing field `auth`"));
+        assert!(with(r#", "auth": {"basic": 1}"#).expect_err("unknown").contains("unknown variant `basic`"));
+        assert!(
+            with(r#", "auth": {"oauth": {"client_id": "0oa"}}"#).expect_err("no key").contains("missing field `key`")
+        );
     }
 
     #[test]
@@ -273,6 +282,8 @@ mod tests {
             ("https://token@acme.okta.com", "must not hold a user"),
             ("https://acme.okta.com/?x=1", "must not have a query"),
             ("https://acme.okta.com/#x", "must not have a query or fragment"),
+            ("https://acme-admin.okta.com", "is the admin console"),
+            ("https://acme-admin.oktapreview.com/", "is the admin console"),
         ] {
             let error = check_url(bad).expect_err(bad);
             assert!(error.contains(message), "{bad}: {error}");

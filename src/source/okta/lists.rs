@@ -12,16 +12,17 @@ use reqwest::{Client, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::auth::{Authorizer, Reads};
 use super::budget::Budget;
 use super::config::Config;
 use super::request::{Head, Request, next_link};
-use super::token::Token;
 use super::trouble::{Patience, Timing, Trouble};
 use super::waits::Waits;
 use crate::event::{Org, SourceName, Span, Timestamp};
 use crate::http::{self, BodyError};
 use crate::input::Input;
-use crate::source::{Batch, Environment};
+use crate::secret::Secrets;
+use crate::source::Batch;
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
 use crate::{clock, duration};
@@ -92,7 +93,7 @@ pub(super) struct Lists {
     config: Config,
     name: SourceName,
     client: Client,
-    token: Token,
+    authorizer: Authorizer,
     timing: Timing,
     lanes: BTreeMap<List, Lane>,
     /// The server's clock minus the host's, once a reply had a `Date`.
@@ -117,7 +118,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// For the source `name` with its section; `condition` says how it fares.
+    /// For the source `name` with its section, to read what `reads` says; `condition` says how it fares.
     ///
     /// # Errors
     /// Where the HTTP client cannot be built.
@@ -125,9 +126,10 @@ impl Beside {
         config: Config,
         (org, name): (Org, SourceName),
         condition: Condition,
-        environment: Environment,
+        reads: Reads,
+        secrets: Secrets,
     ) -> Result<Self, reqwest::Error> {
-        let lists = Lists::new(config, &name, environment)?;
+        let lists = Lists::new(config, &name, reads, secrets)?;
         Ok(Self { lists, org, name, condition, once: false })
     }
 
@@ -154,10 +156,15 @@ impl Beside {
 
 impl Lists {
     /// Reads with the address, token and share of a source's section.
-    pub(super) fn new(config: Config, name: &SourceName, environment: Environment) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        config: Config,
+        name: &SourceName,
+        reads: Reads,
+        secrets: Secrets,
+    ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             client: http::client(duration::to_std(config.timeout))?,
-            token: Token::new(&config.auth, environment),
+            authorizer: Authorizer::new(&config, reads, secrets)?,
             name: name.clone(),
             timing: Timing::default(),
             lanes: BTreeMap::new(),
@@ -220,7 +227,7 @@ impl Lists {
     /// How long to wait after the `nth` failure in a row, and waits.
     pub(super) async fn pause_after(&mut self, list: List, trouble: &Trouble, length: Duration) {
         let waited = match trouble.patience() {
-            Patience::Token => self.token.wait_for_another(length, self.timing.token_check).await,
+            Patience::Token => self.authorizer.wait_for_another(length, self.timing.token_check).await,
             Patience::Operator | Patience::RateLimit | Patience::Passing => {
                 tokio::time::sleep(length).await;
                 length
@@ -255,9 +262,12 @@ impl Lists {
     }
 
     async fn ask<T: DeserializeOwned>(&mut self, list: List, url: Url) -> Result<(Vec<T>, Option<Url>), Trouble> {
-        let clock_ahead = self.clock_ahead;
-        let request = Request { client: &self.client, token: self.token.get()?, source: &self.name, clock_ahead };
-        let (head, reply) = request.send(url.clone(), |status, code| list.refused(status, code)).await;
+        let (client, authorizer) = (self.client.clone(), self.authorizer.clone());
+        let (name, clock_ahead) = (self.name.clone(), self.clock_ahead);
+        let request = Request { client: &client, authorizer: &authorizer, source: &name, clock_ahead };
+        let refused = |status, code| list.refused(status, code);
+        let again = || _ = self.lane(list).budget.take(clock::monotonic());
+        let (head, reply) = request.send(url.clone(), refused, again).await;
         self.learn(list, head);
         let reply = reply?;
         let next = next_link(&url, reply.headers(), &self.config.url)?;

@@ -44,15 +44,18 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Fetches one page. The head comes back with a trouble too, where there was a reply at all.
-    pub(super) async fn ask(&self, url: Url) -> (Head, Result<Page, Trouble>) {
+    /// Fetches one page; `again` is told where a second request is made for it. The head comes back with a trouble too,
+    /// where there was a reply at all.
+    pub(super) async fn ask(&self, url: Url, again: impl FnOnce()) -> (Head, Result<Page, Trouble>) {
+        let is_app = self.request.authorizer.is_app();
         let refused = |status, code| match status {
+            StatusCode::FORBIDDEN if is_app => Trouble::AppForbidden(code),
             StatusCode::FORBIDDEN => Trouble::Forbidden(code),
             StatusCode::BAD_REQUEST | StatusCode::GONE if self.from_link => Trouble::CursorRefused(code),
             StatusCode::BAD_REQUEST => Trouble::BadRequest(code),
             status => Trouble::Status(status.as_u16()),
         };
-        let (head, reply) = self.request.send(url.clone(), refused).await;
+        let (head, reply) = self.request.send(url.clone(), refused, again).await;
         let page = match reply {
             Ok(reply) => self.page(&url, reply).await,
             Err(trouble) => Err(trouble),

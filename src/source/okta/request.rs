@@ -1,18 +1,19 @@
 //! One request to Okta and the head of its reply: what the log's pages and the lists have in common.
 //!
-//! The token goes to the configured origin only, and nothing of a body but Okta's error code is kept of a refusal.
+//! What authorizes it goes to the configured origin only, and nothing of a body but Okta's error code is kept of a
+//! refusal.
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LINK, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
+use super::auth::{AuthError, Authorizer};
 use super::budget::RateHeaders;
 use super::link;
 use super::trouble::Trouble;
 use crate::event::{SourceName, Span, Timestamp};
 use crate::http;
-use crate::secret::Secret;
 
 /// The longest body of an error that is read for its code.
 const LONGEST_ERROR: usize = 64 << 10;
@@ -32,25 +33,55 @@ pub(super) struct Head {
 /// What is needed to ask, apart from the address.
 pub(super) struct Request<'a> {
     pub(super) client: &'a Client,
-    pub(super) token: &'a Secret,
+    pub(super) authorizer: &'a Authorizer,
     pub(super) source: &'a SourceName,
     /// The server's clock minus the host's, as last heard; for a reply without a `Date`.
     pub(super) clock_ahead: Span,
 }
 
 impl Request<'_> {
-    /// Sends it. The head comes back with a trouble too, where there was a reply at all. `refused` names the trouble of
-    /// a status whose meaning depends on what was asked, from it and Okta's error code.
+    /// Sends it, and once more with another secret or grant where Okta refuses the first: a rotated secret is no
+    /// trouble. `again` is told before the second. The head comes back with a trouble too, where there was a reply at
+    /// all. `refused` names the trouble of a status whose meaning depends on what was asked, from it and Okta's error
+    /// code.
     pub(super) async fn send(
         &self,
         url: Url,
-        refused: impl FnOnce(StatusCode, Option<String>) -> Trouble,
+        refused: impl Fn(StatusCode, Option<String>) -> Trouble,
+        again: impl FnOnce(),
     ) -> (Head, Result<Response, Trouble>) {
-        let Ok(mut token) = HeaderValue::try_from(format!("SSWS {}", self.token.expose())) else {
-            return (Head::default(), Err(Trouble::MalformedSecret));
+        let used = match self.authorize(&url).await {
+            Ok(used) => used,
+            Err(trouble) => return (Head::default(), Err(trouble)),
         };
-        token.set_sensitive(true);
-        let request = self.client.get(url).header(AUTHORIZATION, token).header(ACCEPT, "application/json");
+        let first = self.send_with(url.clone(), used.clone(), &refused).await;
+        let is_refused =
+            matches!(&first.1, Err(Trouble::TokenRefused(_) | Trouble::GrantRefused(_) | Trouble::ProofRefused(_)));
+        if !is_refused || !self.authorizer.refused(&used).await {
+            return first;
+        }
+        again();
+        match self.authorize(&url).await {
+            Ok(other) => self.send_with(url, other, &refused).await,
+            Err(trouble) => (first.0, Err(trouble)),
+        }
+    }
+
+    async fn authorize(&self, url: &Url) -> Result<HeaderMap, Trouble> {
+        self.authorizer.authorize(&Method::GET, url).await.map_err(|error| match error {
+            AuthError::Secret(error) => Trouble::Secret(error),
+            AuthError::MalformedSecret => Trouble::MalformedSecret,
+            other => Trouble::Authorization(other),
+        })
+    }
+
+    async fn send_with(
+        &self,
+        url: Url,
+        authorization: HeaderMap,
+        refused: &impl Fn(StatusCode, Option<String>) -> Trouble,
+    ) -> (Head, Result<Response, Trouble>) {
+        let request = self.client.get(url).headers(authorization).header(ACCEPT, "application/json");
         let reply = match request.send().await {
             Ok(reply) => reply,
             Err(error) => {
@@ -59,19 +90,44 @@ impl Request<'_> {
                 return (Head::default(), Err(trouble));
             }
         };
+        self.authorizer.heard(reply.headers());
         let head = Head { date: http::date(reply.headers()), rate: RateHeaders::read(reply.headers()) };
         let trouble = match reply.status() {
             StatusCode::OK if is_html(reply.headers()) => Trouble::NotJson,
             StatusCode::OK => return (head, Ok(reply)),
-            StatusCode::UNAUTHORIZED => Trouble::TokenRefused(error_code(reply).await),
             StatusCode::TOO_MANY_REQUESTS => {
                 Trouble::rate_limited(head.rate, head.date.unwrap_or_else(|| crate::clock::now() + self.clock_ahead))
             }
             status if status.is_redirection() => Trouble::Redirected,
             status if status.is_server_error() => Trouble::Server(status.as_u16()),
-            status => refused(status, error_code(reply).await),
+            status => self.refusal(status, reply, refused).await,
         };
         (head, Err(trouble))
+    }
+
+    async fn refusal(
+        &self,
+        status: StatusCode,
+        reply: Response,
+        refused: &impl Fn(StatusCode, Option<String>) -> Trouble,
+    ) -> Trouble {
+        let is_app = self.authorizer.is_app();
+        let may_be_the_proof = is_app && status == StatusCode::BAD_REQUEST;
+        if may_be_the_proof && speaks_of_dpop(reply.headers()) {
+            return Trouble::ProofRefused("by the header `WWW-Authenticate`");
+        }
+        let body = error_body(reply).await;
+        // Taken for a refused position, it would cost one.
+        match body.error.as_deref().filter(|_| may_be_the_proof) {
+            Some(error) if error.ends_with("dpop_proof") => return Trouble::ProofRefused("`invalid_dpop_proof`"),
+            Some("use_dpop_nonce") => return Trouble::ProofRefused("`use_dpop_nonce`"),
+            Some(_) | None => {}
+        }
+        match status {
+            StatusCode::UNAUTHORIZED if is_app => Trouble::GrantRefused(body.code()),
+            StatusCode::UNAUTHORIZED => Trouble::TokenRefused(body.code()),
+            status => refused(status, body.code()),
+        }
     }
 }
 
@@ -100,17 +156,32 @@ fn is_html(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
-/// Okta's own code (`E0000011`), where the body has one that looks like one; nothing else of the body is kept.
-async fn error_code(reply: Response) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Body {
-        error_code: String,
+/// Whether a refusal is about the proof (RFC 9449, section 7.1).
+fn speaks_of_dpop(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|line| line.to_str().ok());
+    lines.any(|line| line.contains("invalid_dpop_proof") || line.contains("use_dpop_nonce"))
+}
+
+/// The body of an error: Okta's own, or OAuth's.
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(rename = "errorCode")]
+    error_code: Option<String>,
+    error: Option<String>,
+}
+
+impl Body {
+    /// Okta's own code (`E0000011`), where there is one that looks like one; nothing else of the body is kept.
+    fn code(self) -> Option<String> {
+        let plain = |code: &String| code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        self.error_code.filter(plain)
     }
-    let body = http::body(reply, LONGEST_ERROR).await.ok()?;
-    let code = serde_json::from_slice::<Body>(&body).ok()?.error_code;
-    let plain = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain.then_some(code)
+}
+
+/// What can be read of it.
+async fn error_body(reply: Response) -> Body {
+    let body = http::body(reply, LONGEST_ERROR).await.ok();
+    body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,23 +1,38 @@
 //! What can go wrong between the source and Okta, as a closed list; and how long to wait after each.
 
-use std::error::Error;
 use std::time::Duration;
 
 use thiserror::Error;
 
+use super::auth::AuthError;
 use super::budget::{LONGEST_WAIT, RateHeaders};
 use crate::event::{Span, Timestamp};
+use crate::http::root_cause;
 use crate::secret::SecretError;
 
 /// Why a request brought no page. Shown to people as it stands: it holds no token, no cursor and nothing of a body.
 #[derive(Debug, Error)]
 pub enum Trouble {
     /// The token cannot be had.
-    #[error("the API token cannot be read: {0}")]
+    #[error("the API token or key cannot be read: {0}")]
     Secret(#[source] SecretError),
     /// The token has a character that no header can carry.
     #[error("the API token holds a line break or another control character (store the bare token)")]
     MalformedSecret,
+    /// The service app has no authorization.
+    #[error("{0}")]
+    Authorization(#[source] AuthError),
+    /// 401 to an access token that was granted just now.
+    #[error("Okta refuses the access token that it granted{} (is the app active, and `dpop` as the app demands?)", code(.0))]
+    GrantRefused(Option<String>),
+    /// 400 because of the DPoP proof, which is not about the address.
+    #[error(
+        "Okta refused the DPoP proof of a request ({0}; check the host's clock, and that no proxy changes the address)"
+    )]
+    ProofRefused(&'static str),
+    /// 403 to a service app.
+    #[error("the service app may not read the System Log{} (a super administrator grants it `okta.logs.read` and assigns it an admin role such as Read-only Administrator)", code(.0))]
+    AppForbidden(Option<String>),
     /// 401.
     #[error("Okta refused the API token{} (make a new one; tokens die after 30 days without use or with their owner's account)", code(.0))]
     TokenRefused(Option<String>),
@@ -106,15 +121,6 @@ fn code(code: &Option<String>) -> String {
     code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default()
 }
 
-/// The innermost cause, such as `Connection refused (os error 111)`: it names no address that could vary.
-fn root_cause(error: &dyn Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
 impl Trouble {
     /// A 429 with these headers.
     pub(super) fn rate_limited(headers: RateHeaders, server_now: Timestamp) -> Self {
@@ -138,8 +144,9 @@ impl Trouble {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Secret(_) | Self::MalformedSecret => "no_token",
-            Self::TokenRefused(_) => "token_refused",
-            Self::Forbidden(_) | Self::Withheld { .. } => "forbidden",
+            Self::Authorization(error) => error.label(),
+            Self::TokenRefused(_) | Self::GrantRefused(_) | Self::ProofRefused(_) => "token_refused",
+            Self::Forbidden(_) | Self::AppForbidden(_) | Self::Withheld { .. } => "forbidden",
             Self::RateLimited { concurrency: false, .. } => "rate_limited",
             Self::RateLimited { concurrency: true, .. } => "concurrency_limited",
             Self::CursorRefused(_) => "cursor_refused",
@@ -165,10 +172,16 @@ impl Trouble {
     /// Who must act for it to end.
     pub(super) fn patience(&self) -> Patience {
         match self {
-            Self::Secret(_)
+            Self::Authorization(AuthError::RateLimited(_)) => Patience::RateLimit,
+            Self::Authorization(error) if error.passes() => Patience::Passing,
+            Self::Authorization(_)
+            | Self::Secret(_)
             | Self::MalformedSecret
             | Self::TokenRefused(_)
+            | Self::GrantRefused(_)
+            | Self::ProofRefused(_)
             | Self::Forbidden(_)
+            | Self::AppForbidden(_)
             | Self::Withheld { .. } => Patience::Token,
             Self::BadRequest(_)
             | Self::Redirected
@@ -271,7 +284,10 @@ impl Timing {
         };
         let doubled = first.saturating_mul(1 << nth.saturating_sub(1).min(16)).min(most);
         // The server's word holds; the doubling only speaks where it asks for less than that.
-        let asked = if let Trouble::RateLimited { wait, .. } = trouble { *wait } else { Duration::ZERO };
+        let asked = match trouble {
+            Trouble::RateLimited { wait, .. } | Trouble::Authorization(AuthError::RateLimited(wait)) => *wait,
+            _ => Duration::ZERO,
+        };
         let wait = doubled.max(asked).min(LONGEST_WAIT);
         wait.mul_f64(1.0 + self.jitter * chance)
     }

@@ -12,12 +12,11 @@ use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::Env;
 use super::client::{Failed, body, message, transport};
 use crate::act::retry::{Failure, Reason};
 use crate::act::wire::Basic;
 use crate::clock;
-use crate::secret::{Secret, SecretRef};
+use crate::secret::{Secret, SecretRef, Secrets};
 use crate::telemetry::metric::Metric;
 
 /// How long a token lives where the instance does not say; its default.
@@ -91,69 +90,77 @@ impl Signed {
     }
 }
 
-/// What is in use, until it ends or is refused.
-struct Held {
-    signed: Signed,
-    until: Option<Instant>,
+/// A token in use, until it ends or is refused.
+struct Token {
+    text: Secret,
+    until: Instant,
 }
 
 /// Gives every request its signature.
 pub(super) struct Signer {
     auth: Auth,
-    env: Env,
+    secrets: Secrets,
     sink: String,
     token_url: Url,
-    held: Option<Held>,
+    token: Option<Token>,
 }
 
 impl Signer {
     /// For an instance. Nothing is read and nothing is sent.
-    pub(super) fn new(auth: Auth, instance: &Url, env: Env, sink: String) -> Self {
+    pub(super) fn new(auth: Auth, instance: &Url, secrets: Secrets, sink: String) -> Self {
         let mut token_url = instance.clone();
         token_url.set_path(&format!("{}/oauth_token.do", instance.path().trim_end_matches('/')));
         if let Auth::Oauth(Oauth { token_url: Some(other), .. }) = &auth {
             token_url = other.clone();
         }
-        Self { auth, env, sink, token_url, held: None }
+        Self { auth, secrets, sink, token_url, token: None }
     }
 
     pub(super) fn hint(&self) -> &'static str {
         self.auth.hint()
     }
 
-    /// Drops what was refused.
+    /// What was used is refused: it is read or asked for anew.
     pub(super) fn forget(&mut self) {
-        self.held = None;
+        self.token = None;
+        match &self.auth {
+            Auth::Basic(Basic { user, password }) => {
+                self.secrets.doubt(user);
+                self.secrets.doubt(password);
+            }
+            Auth::Oauth(oauth) => self.secrets.doubt(&oauth.client_secret),
+            Auth::ApiKey(key) => self.secrets.doubt(key),
+        }
     }
 
     /// What to sign with now.
     pub(super) async fn signed(&mut self, http: &reqwest::Client) -> Result<Signed, Failed> {
-        if let Some(held) = &self.held
-            && held.until.is_none_or(|until| clock::monotonic() < until)
-        {
-            return Ok(held.signed.clone());
-        }
-        let (signed, until) = match &self.auth {
-            Auth::Basic(Basic { user, password }) => (Signed::Basic(self.read(user)?, self.read(password)?), None),
-            Auth::ApiKey(key) => (Signed::ApiKey(self.read(key)?), None),
-            Auth::Oauth(oauth) => {
-                let (token, until) = self.token(http, oauth).await?;
-                (Signed::Bearer(token), Some(until))
+        match &self.auth {
+            Auth::Basic(Basic { user, password }) => {
+                Ok(Signed::Basic(self.read(user).await?, self.read(password).await?))
             }
-        };
-        self.held = Some(Held { signed: signed.clone(), until });
-        Ok(signed)
+            Auth::ApiKey(key) => Ok(Signed::ApiKey(self.read(key).await?)),
+            Auth::Oauth(oauth) => {
+                if let Some(token) = self.token.as_ref().filter(|token| clock::monotonic() < token.until) {
+                    return Ok(Signed::Bearer(token.text.clone()));
+                }
+                let token = self.ask(http, oauth).await?;
+                let text = token.text.clone();
+                self.token = Some(token);
+                Ok(Signed::Bearer(text))
+            }
+        }
     }
 
-    fn read(&self, secret: &SecretRef) -> Result<Secret, Failed> {
-        secret.resolve(&*self.env).map_err(|error| {
+    async fn read(&self, secret: &SecretRef) -> Result<Secret, Failed> {
+        self.secrets.current(secret).await.map_err(|error| {
             Failed::not_done(Failure::fix(Reason::Secret, format!("cannot sign in to ServiceNow: {error}")))
         })
     }
 
     /// Asks for a token; counted as a request.
-    async fn token(&self, http: &reqwest::Client, oauth: &Oauth) -> Result<(Secret, Instant), Failed> {
-        let secret = self.read(&oauth.client_secret)?;
+    async fn ask(&self, http: &reqwest::Client, oauth: &Oauth) -> Result<Token, Failed> {
+        let secret = self.read(&oauth.client_secret).await?;
         let form = Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", &oauth.client_id)
@@ -175,9 +182,9 @@ impl Signer {
         let result = answer.as_ref().map_or_else(|failure| failure.reason.as_str(), |_| "ok");
         Metric::SinkRequests.counter(&[&self.sink, result]).increment(1);
         // A request that has no token yet was not even sent.
-        let (token, lifetime) = answer.map_err(Failed::not_done)?;
+        let (text, lifetime) = answer.map_err(Failed::not_done)?;
         // Renewed while a tenth of its life is left, so that no request meets its end.
-        Ok((token, asked + Duration::from_secs(lifetime.min(LONGEST)) * 9 / 10))
+        Ok(Token { text, until: asked + Duration::from_secs(lifetime.min(LONGEST)) * 9 / 10 })
     }
 }
 

@@ -9,10 +9,11 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
+use super::Config;
 use super::auth::{Signed, Signer};
 use super::row::{FIELDS, OURS, Row};
-use super::{Config, Env};
 use crate::act::retry::{Failure, Reason};
+use crate::secret::Secrets;
 use crate::telemetry::metric::Metric;
 
 /// The largest answer that is read; a page of rows is a few kilobytes each.
@@ -91,12 +92,12 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub(super) fn new(config: &Config, env: Env) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(config: &Config, secrets: Secrets) -> Result<Self, reqwest::Error> {
         let mut table = config.url.clone();
         let path = format!("{}/api/now/v2/table/incident", table.path().trim_end_matches('/'));
         table.set_path(&path);
         let http = crate::http::client(config.timeout)?;
-        let signer = Signer::new(config.auth.clone(), &config.url, env, config.name.clone());
+        let signer = Signer::new(config.auth.clone(), &config.url, secrets, config.name.clone());
         Ok(Self { http, sink: config.name.clone(), table, signer })
     }
 

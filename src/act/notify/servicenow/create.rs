@@ -127,7 +127,7 @@ mod tests {
             "settle": { "reads": reads, "spread": spread },
         }))
         .expect("a configuration");
-        Servicenow::new(&config, Arc::new(|_| None)).expect("a sink")
+        Servicenow::new(&config, Arc::new(|_: &str| None).into()).expect("a sink")
     }
 
     /// How each of the first empty reads ends: whether the create is deemed lost.
