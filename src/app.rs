@@ -334,6 +334,12 @@ impl Spawner<'_> {
                 let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
                 tokio::spawn(file.run(out, stop))
             }
+            source::Config::Kafka(config) => {
+                let read = read_record(org, self.tables.clone());
+                let kafka =
+                    source::kafka::Kafka::new(*config, name, position, read, condition, self.lookup.clone());
+                tokio::spawn(kafka.run(out, stop))
+            }
         };
         Ok(tokio::spawn(forward(batches, self.inbox.clone(), self.once, task)))
     }
