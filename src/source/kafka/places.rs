@@ -96,7 +96,8 @@ impl Places {
     }
 
     /// Puts the place of each partition into the list, working out those that are not known and those that the topic
-    /// no longer holds. Nothing changes where a broker does not answer.
+    /// no longer holds. A partition whose broker does not answer is read on at its place; if that is no longer there,
+    /// the client says so later. Nothing changes where a place that is not known cannot be worked out.
     pub(super) fn place(
         &mut self,
         consumer: &impl Consumer<Context>,
@@ -105,17 +106,27 @@ impl Places {
         let partitions: Vec<_> = assigned.elements().iter().map(|at| (at.topic().to_owned(), at.partition())).collect();
         let mut gaps = Vec::new();
         let mut found = Vec::new();
+        // The group waits for the answer to a rebalance, so that silence is waited for once.
+        let mut is_answered = true;
         for (topic, partition) in partitions {
-            let (low, high) = consumer.fetch_watermarks(&topic, partition, PATIENCE)?;
-            let next = match self.get(&topic, partition) {
-                Some(next) => {
+            let known = self.get(&topic, partition);
+            let bounds = match known {
+                Some(_) if !is_answered => None,
+                Some(_) => consumer.fetch_watermarks(&topic, partition, PATIENCE).ok(),
+                None => Some(consumer.fetch_watermarks(&topic, partition, PATIENCE)?),
+            };
+            is_answered &= bounds.is_some();
+            let next = match (known, bounds) {
+                (Some(next), None) => next,
+                (Some(next), Some((low, high))) => {
                     let gap = gap(next, low, high);
                     gaps.extend(gap);
                     gap.map_or(next, |_| low)
                 }
                 // Every record of a partition that came later is new.
-                None if self.topics.contains_key(&topic) => low,
-                None => self.begin(consumer, &topic, partition, (low, high))?,
+                (None, Some((low, _))) if self.topics.contains_key(&topic) => low,
+                (None, Some(bounds)) => self.begin(consumer, &topic, partition, bounds)?,
+                (None, None) => continue,
             };
             found.push((topic, partition, next));
         }
