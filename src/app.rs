@@ -336,8 +336,7 @@ impl Spawner<'_> {
             }
             source::Config::Kafka(config) => {
                 let read = read_record(org, self.tables.clone());
-                let kafka =
-                    source::kafka::Kafka::new(*config, name, position, read, condition, self.lookup.clone());
+                let kafka = source::kafka::Kafka::new(*config, name, position, read, condition, self.lookup.clone());
                 tokio::spawn(kafka.run(out, stop))
             }
         };

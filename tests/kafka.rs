@@ -261,7 +261,8 @@ async fn the_checkpoint_is_the_truth_and_the_group_follows_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_without_a_place_begins_where_start_says() {
-    for (start, expect) in [("earliest", vec!["u0001", "u0002", "u0003"]), ("latest", vec![]), ("committed", vec!["u0003"])]
+    for (start, expect) in
+        [("earliest", vec!["u0001", "u0002", "u0003"]), ("latest", vec![]), ("committed", vec!["u0003"])]
     {
         let world = World::new(1);
         (1..4).for_each(|second| world.event(0, second));
@@ -300,7 +301,8 @@ async fn every_wrapper_is_opened_and_what_is_no_event_is_copied_and_passed_over(
     let (seen, end) = running.caught_up().await;
     // The list of two, and seven wrappers of the first event beside the bare one.
     let wrapped = ["u0001"; 7];
-    let expect = [&["u0001", "u0002", "u0003"][..], &wrapped, &["not_json", "u0001", "not_an_object", "no_event_type"]].concat();
+    let expect =
+        [&["u0001", "u0002", "u0003"][..], &wrapped, &["not_json", "u0001", "not_an_object", "no_event_type"]].concat();
     assert_eq!(seen, expect);
     assert!(matches!(end, Position::Kafka { topics, .. } if topics[TOPIC] == BTreeMap::from([(0, 12)])));
     running.stop().await;
@@ -316,7 +318,8 @@ async fn every_wrapper_is_opened_and_what_is_no_event_is_copied_and_passed_over(
         let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.expect("bytes").to_vec()).expect("text");
         found.push((header.join(" "), text(copy.key()), text(copy.payload())));
     }
-    let copy = |offset: i32, reason: &str, value: &str| (format!("{TOPIC} 0 {offset} {reason}"), "k".into(), value.into());
+    let copy =
+        |offset: i32, reason: &str, value: &str| (format!("{TOPIC} 0 {offset} {reason}"), "k".into(), value.into());
     assert_eq!(found, [copy(10, "not_json", "not json"), copy(11, "not_an_object", &format!("[{bare},7,{{}}]"))]);
 }
 

@@ -32,6 +32,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::client::Secrets;
 use self::member::{Context, report_gap};
 use self::places::Places;
 use self::rejects::Rejects;
@@ -41,6 +42,7 @@ use crate::clock;
 use crate::event::SourceName;
 use crate::telemetry::condition::Condition;
 
+mod client;
 mod config;
 mod member;
 mod merge;
@@ -49,9 +51,7 @@ mod record;
 mod rejects;
 mod session;
 
-pub use self::config::{
-    ClientCertificate, Config, Format, Mechanism, PROPERTIES, Protocol, Sasl, Security, Start,
-};
+pub use self::config::{ClientCertificate, Config, Format, Mechanism, PROPERTIES, Protocol, Sasl, Security, Start};
 
 /// How long a broker may take to say who is in the group.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
@@ -155,21 +155,32 @@ impl Kafka {
     }
 
     fn work(&self, outlet: &Outlet) {
+        // Outlives a connection of the consumer, so that no copy is lost with it.
+        let mut rejects = None;
+        self.read_on(outlet, &mut rejects);
+        if let Some(rejects) = &rejects {
+            rejects.finish();
+        }
+    }
+
+    fn read_on(&self, outlet: &Outlet, rejects: &mut Option<Rejects>) {
+        let mut used = None;
         while !outlet.is_closed() {
-            let pause = match self.connect(outlet).unwrap_or_else(|error| Ended::Lost(error.to_string())) {
-                Ended::Stopped => return,
-                Ended::Taken => {
-                    self.stand_by();
-                    // Two processes that start together must not give way to each other for ever.
-                    self.timing.standby.mul_f64(1.0 + rand::random::<f64>())
-                }
-                Ended::Lost(why) => {
-                    if self.condition.failing(&why) {
-                        tracing::error!(source = %self.name, "source cannot read: {why}");
+            let pause =
+                match self.connect(outlet, rejects, &mut used).unwrap_or_else(|error| Ended::Lost(error.to_string())) {
+                    Ended::Stopped => return,
+                    Ended::Taken => {
+                        self.stand_by();
+                        // Two processes that start together must not give way to each other for ever.
+                        self.timing.standby.mul_f64(1.0 + rand::random::<f64>())
                     }
-                    self.timing.retry
-                }
-            };
+                    Ended::Lost(why) => {
+                        if self.condition.failing(&why) {
+                            tracing::error!(source = %self.name, "source cannot read: {why}");
+                        }
+                        self.timing.retry
+                    }
+                };
             wait(outlet, pause);
             // What was read and not handed on is read again.
             let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -179,7 +190,12 @@ impl Kafka {
     }
 
     /// Connects, waits for its turn in the group, and reads.
-    fn connect(&self, outlet: &Outlet) -> Result<Ended, KafkaError> {
+    fn connect(
+        &self,
+        outlet: &Outlet,
+        rejects: &mut Option<Rejects>,
+        used: &mut Option<Secrets>,
+    ) -> Result<Ended, KafkaError> {
         let secrets = match self.config.read_secrets(&*self.environment) {
             Ok(secrets) => secrets,
             Err(error) => return Ok(Ended::Lost(format!("a secret cannot be read: {error}"))),
@@ -198,14 +214,14 @@ impl Kafka {
                 let _ = consumer.poll(Duration::from_millis(100));
             }
         }
-        let producer = self.config.reject_topic.as_ref().map(|topic| {
+        if let Some(topic) = self.config.reject_topic.as_ref().filter(|_| used.as_ref() != Some(&secrets)) {
             let client = self.config.producer(&member, &secrets);
-            Rejects::new(&client, self.name.clone(), topic.clone())
-        });
-        let producer = producer.transpose()?;
+            *rejects = Some(Rejects::new(&client, self.name.clone(), topic.clone())?);
+            *used = Some(secrets);
+        }
         let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
-        Ok(Session::new(self, Arc::new(consumer), producer).run(outlet))
+        Ok(Session::new(self, Arc::new(consumer), rejects).run(outlet))
     }
 
     /// Whether another process is in the group. Where it cannot be told, joining shows it.

@@ -1,4 +1,4 @@
-//! The `kafka:` section of the configuration, and the settings that librdkafka gets from it.
+//! The `kafka:` section of the configuration.
 //!
 //! It refuses what the source itself decides (offsets, group membership, formats) under `properties`, a password in
 //! clear text over the network, and a reject topic that would be read again.
@@ -8,13 +8,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IntoDeserializer as _, Visitor};
 
 use crate::duration;
 use crate::event::Span;
-use crate::secret::{Secret, SecretError, SecretRef};
+use crate::secret::SecretRef;
 
 /// How far back `start` may reach.
 const FURTHEST: Span = Span::hours(24 * 365);
@@ -147,7 +146,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Plaintext => "plaintext",
             Self::Ssl => "ssl",
@@ -156,7 +155,7 @@ impl Protocol {
         }
     }
 
-    const fn has_tls(self) -> bool {
+    pub(super) const fn has_tls(self) -> bool {
         matches!(self, Self::Ssl | Self::SaslSsl)
     }
 
@@ -203,7 +202,7 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
@@ -283,13 +282,6 @@ pub const PROPERTIES: [&str; 27] = [
     "topic.metadata.refresh.interval.ms",
 ];
 
-/// The secrets of a section, as they are now.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Secrets {
-    password: Option<Secret>,
-    key_password: Option<Secret>,
-}
-
 impl Config {
     /// What no key alone can show to be wrong.
     ///
@@ -321,96 +313,6 @@ impl Config {
         let security = &mut self.security;
         let client = security.client.iter_mut().flat_map(|client| [&mut client.cert_file, &mut client.key_file]);
         security.ca_file.iter_mut().chain(client).collect()
-    }
-
-    /// Reads the secrets.
-    pub(super) fn read_secrets(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secrets, SecretError> {
-        let sasl = self.security.sasl.as_ref().map(|sasl| &sasl.password);
-        let key = self.security.client.as_ref().and_then(|client| client.key_password.as_ref());
-        Ok(Secrets {
-            password: sasl.map(|secret| secret.resolve(environment)).transpose()?,
-            key_password: key.map(|secret| secret.resolve(environment)).transpose()?,
-        })
-    }
-
-    /// What consumer and producer share: where the brokers are and how to speak to them.
-    fn client(&self, member: &str, secrets: &Secrets) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client.set_log_level(RDKafkaLogLevel::Warning);
-        client.set("bootstrap.servers", self.brokers.join(","));
-        client.set("client.id", member);
-        let security = &self.security;
-        client.set("security.protocol", security.protocol.as_str());
-        if security.protocol.has_tls() {
-            // The OpenSSL inside has no folder of certificates of its own: librdkafka looks for the machine's.
-            let ca = security.ca_file.as_ref().map(|path| path.display().to_string());
-            client.set("ssl.ca.location", ca.unwrap_or_else(|| "probe".to_owned()));
-        }
-        if let Some(certificate) = &security.client {
-            client.set("ssl.certificate.location", certificate.cert_file.display().to_string());
-            client.set("ssl.key.location", certificate.key_file.display().to_string());
-        }
-        if let Some(password) = &secrets.key_password {
-            client.set("ssl.key.password", password.expose());
-        }
-        if let Some(sasl) = &security.sasl {
-            client.set("sasl.mechanism", sasl.mechanism.as_str()).set("sasl.username", &sasl.user);
-        }
-        if let Some(password) = &secrets.password {
-            client.set("sasl.password", password.expose());
-        }
-        client
-    }
-
-    /// The consumer's settings.
-    pub(super) fn consumer(&self, member: &str, secrets: &Secrets) -> ClientConfig {
-        let mut client = self.client(member, secrets);
-        for (key, value) in [
-            ("group.id", self.group.as_str()),
-            // A restart takes its own place again, at once and without a rebalance.
-            ("group.instance.id", member),
-            // One process owns all partitions, so they need not be spread, and a rebalance hands over all or nothing.
-            ("partition.assignment.strategy", "range"),
-            ("session.timeout.ms", "20000"),
-            ("heartbeat.interval.ms", "2000"),
-            // The checkpoint is the truth; what is committed to the group is committed by us, after it.
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            // A position that is no longer there is a gap, which must be counted and not skipped in silence.
-            ("auto.offset.reset", "error"),
-            ("enable.partition.eof", "true"),
-            ("allow.auto.create.topics", "false"),
-            ("isolation.level", "read_committed"),
-            ("statistics.interval.ms", "1000"),
-            // Partitions are found within a minute, and their end is heard of quickly.
-            ("topic.metadata.refresh.interval.ms", "60000"),
-            ("fetch.wait.max.ms", "200"),
-            // By partition; the merge takes one record of each at a time.
-            ("queued.min.messages", "4000"),
-            ("queued.max.messages.kbytes", "8192"),
-        ] {
-            client.set(key, value);
-        }
-        for (key, value) in &self.properties {
-            client.set(key, value);
-        }
-        client
-    }
-
-    /// The settings of the producer for the reject topic.
-    pub(super) fn producer(&self, member: &str, secrets: &Secrets) -> ClientConfig {
-        let mut client = self.client(member, secrets);
-        for (key, value) in [
-            ("enable.idempotence", "true"),
-            ("compression.codec", "zstd"),
-            ("linger.ms", "5"),
-            ("message.timeout.ms", "30000"),
-            ("queue.buffering.max.messages", "10000"),
-            ("queue.buffering.max.kbytes", "65536"),
-        ] {
-            client.set(key, value);
-        }
-        client
     }
 }
 
@@ -520,6 +422,7 @@ fn properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::kafka::client::Secrets;
 
     fn read(extra: &str) -> Result<Config, String> {
         let json = format!(r#"{{"brokers": ["k1:9092"], "topics": ["okta"], "group": "authwatch"{extra}}}"#);
@@ -606,20 +509,6 @@ mod tests {
         assert_eq!((client.get("fetch.min.bytes"), client.get("client.rack")), (Some("7"), Some("a")));
         refuses(r#", "properties": {"group.id": "x"}"#, "`group.id` is not one of the properties that may be set");
         refuses(r#", "properties": {"fetch.min.bytes": "many"}"#, "`many` is no value of `fetch.min.bytes`");
-    }
-
-    #[test]
-    fn every_setting_of_ours_is_one_that_the_library_knows() {
-        let config = read(r#", "reject_topic": "bad""#).expect("valid");
-        let (consumer, producer) = (config.consumer("m", &Secrets::default()), config.producer("m", &Secrets::default()));
-        for client in [consumer, producer] {
-            assert!(client.create_native_config().is_ok(), "{client:?}");
-        }
-        let probe = |key: &str| ClientConfig::new().create_native_config().expect("a config").get(key).is_ok();
-        // A setting without a default reads as an error, so only its name is proved by setting it.
-        for key in PROPERTIES {
-            assert!(probe(key) || ["client.rack", "ssl.cipher.suites"].contains(&key), "{key}");
-        }
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn words(code: RDKafkaErrorCode, reason: &str) -> String {
         }
         RDKafkaErrorCode::GroupAuthorizationFailed => "the user may not use the group (grant it READ)".to_owned(),
         RDKafkaErrorCode::FencedInstanceId => {
-            "another process with a copy of this state has taken the place in the group (stop one of them)".to_owned()
+            "the place in the group is taken (after a restart of the brokers this passes; else another process runs on a copy of this state: stop one of them)".to_owned()
         }
         other => format!("the broker or the client reports: {other}"),
     }
@@ -170,8 +170,9 @@ fn words(code: RDKafkaErrorCode, reason: &str) -> String {
 
 fn health(statistics: &Statistics, assigned: &[Partition], at: Instant) -> Health {
     let answers = |broker: i32| {
-        let mut brokers = statistics.brokers.values();
-        brokers.find(|other| other.nodeid == broker && other.state == "UP").map(|broker| broker.rxidle)
+        // A partition without a broker has the number of those that are only known by their address.
+        let mut brokers = statistics.brokers.values().filter(|other| other.nodeid >= 0 && other.state == "UP");
+        brokers.find(|other| other.nodeid == broker).map(|broker| broker.rxidle)
     };
     let mut health = Health { at, ends: BTreeMap::new(), served: 0 };
     for (topic, number) in assigned {
@@ -193,12 +194,21 @@ mod tests {
     use super::*;
 
     fn statistics(state: &str, rxidle: i64, fetchq: i64, ends: (i64, i64)) -> Statistics {
+        of_broker(1, state, rxidle, fetchq, ends)
+    }
+
+    fn of_broker(number: i32, state: &str, rxidle: i64, fetchq: i64, ends: (i64, i64)) -> Statistics {
         let mut statistics = Statistics::default();
-        let broker = rdkafka::statistics::Broker { nodeid: 1, state: state.into(), rxidle, ..Default::default() };
+        let broker = rdkafka::statistics::Broker { nodeid: number, state: state.into(), rxidle, ..Default::default() };
         statistics.brokers.insert("b".into(), broker);
         let (ls_offset, hi_offset) = ends;
-        let partition =
-            rdkafka::statistics::Partition { broker: 1, fetchq_cnt: fetchq, ls_offset, hi_offset, ..Default::default() };
+        let partition = rdkafka::statistics::Partition {
+            broker: number,
+            fetchq_cnt: fetchq,
+            ls_offset,
+            hi_offset,
+            ..Default::default()
+        };
         let mut topic = rdkafka::statistics::Topic::default();
         topic.partitions.insert(3, partition);
         statistics.topics.insert("t".into(), topic);
@@ -219,6 +229,7 @@ mod tests {
         check(&statistics("UP", 5_000_000, 0, (7, 7)), 0, Some(7));
         check(&statistics("UP", 5_000_000, 1, (7, 7)), 1, Some(7));
         check(&statistics("DOWN", 200_000, 1, (7, 7)), 0, Some(7));
+        check(&of_broker(-1, "UP", 200_000, 0, (7, 7)), 0, Some(7));
         check(&statistics("UP", -1, 0, (-1001, -1001)), 0, None);
     }
 }

@@ -184,9 +184,7 @@ mod tests {
 
     #[test]
     fn a_place_outside_of_the_topic_is_a_gap() {
-        for (next, expect) in
-            [(4, Some(Gap::Expired)), (5, None), (7, None), (9, None), (10, Some(Gap::Ahead))]
-        {
+        for (next, expect) in [(4, Some(Gap::Expired)), (5, None), (7, None), (9, None), (10, Some(Gap::Ahead))] {
             assert_eq!(gap(next, 5, 9), expect, "{next}");
         }
     }

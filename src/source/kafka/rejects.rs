@@ -2,8 +2,9 @@
 //!
 //! The copy has the key and value as they were, and headers that say where the record stood and what was wrong. It is
 //! handed to the brokers before the position passes the record, and waited for a few seconds; what cannot be delivered
-//! is counted and never holds up the reading.
+//! in five minutes, or at all before the process ends, is counted and never holds up the reading.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -38,15 +39,19 @@ pub(super) struct Rejects {
 }
 
 /// Counts what became of the copies.
-struct Deliveries(SourceName);
+struct Deliveries {
+    source: SourceName,
+    /// Copies that failed since this was last told.
+    failed: AtomicU64,
+}
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(source = %self.0, ?level, facility, "librdkafka: {message}");
+        tracing::debug!(source = %self.source, ?level, facility, "librdkafka: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(source = %self.0, %error, "librdkafka: {reason}");
+        tracing::debug!(source = %self.source, %error, "librdkafka: {reason}");
     }
 }
 
@@ -54,22 +59,25 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        count(&self.0, result.as_ref().map(|_| ()).map_err(|(error, _)| error));
+        self.count(result.as_ref().map(|_| ()).map_err(|(error, _)| error));
     }
 }
 
-fn count(source: &SourceName, result: Result<(), &KafkaError>) {
-    let outcome = if result.is_ok() { "ok" } else { "failed" };
-    Metric::KafkaRejectCopies.counter(&[source.as_str(), outcome]).increment(1);
-    if let Err(error) = result {
-        tracing::warn!(%source, %error, "a rejected record was not copied to the reject topic");
+impl Deliveries {
+    fn count(&self, result: Result<(), &KafkaError>) {
+        let outcome = if result.is_ok() { "ok" } else { "failed" };
+        Metric::KafkaRejectCopies.counter(&[self.source.as_str(), outcome]).increment(1);
+        if let Err(error) = result {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(source = %self.source, %error, "a rejected record was not copied");
+        }
     }
 }
 
 impl Rejects {
     /// A producer for the topic; connects in the background.
     pub(super) fn new(client: &rdkafka::ClientConfig, source: SourceName, topic: String) -> KafkaResult<Self> {
-        let producer = client.create_with_context(Deliveries(source.clone()))?;
+        let producer = client.create_with_context(Deliveries { source: source.clone(), failed: AtomicU64::new(0) })?;
         Ok(Self { source, topic, producer, is_new: false, is_behind: false })
     }
 
@@ -82,16 +90,16 @@ impl Rejects {
             ("authwatch.offset", &offset),
             ("authwatch.reason", rejected.reason.as_str()),
         ];
-        let headers = headers.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value) })
-        });
+        let headers = headers
+            .into_iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
         let mut record = BaseRecord::to(&self.topic).payload(&rejected.value).headers(headers);
         if let Some(key) = &rejected.key {
             record = record.key(key);
         }
         match self.producer.send(record) {
             Ok(()) => self.is_new = true,
-            Err((error, _)) => count(&self.source, Err(&error)),
+            Err((error, _)) => self.producer.context().count(Err(&error)),
         }
         self.producer.poll(Duration::ZERO);
     }
@@ -107,6 +115,15 @@ impl Rejects {
         if self.is_behind {
             tracing::debug!(source = %self.source, "copies of rejected records are still under way");
         }
+        let failed = self.producer.context().failed.swap(0, Ordering::Relaxed);
+        if failed > 0 {
+            tracing::warn!(source = %self.source, failed, "rejected records were not copied to the reject topic");
+        }
+    }
+
+    /// Waits a little for all copies, whatever came of the last wait.
+    pub(super) fn finish(&self) {
+        let _ = self.producer.flush(PATIENCE);
     }
 
     /// Hears of what became of the copies.

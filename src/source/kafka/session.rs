@@ -79,7 +79,7 @@ pub(super) struct Session<'a> {
     assigned: Vec<Assigned>,
     lanes: Vec<Lane<Record>>,
     consumer: Arc<BaseConsumer<Context>>,
-    rejects: Option<Rejects>,
+    rejects: &'a mut Option<Rejects>,
     generation: u64,
     since: Instant,
     share: Share,
@@ -96,7 +96,11 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(kafka: &'a Kafka, consumer: Arc<BaseConsumer<Context>>, rejects: Option<Rejects>) -> Self {
+    pub(super) fn new(
+        kafka: &'a Kafka,
+        consumer: Arc<BaseConsumer<Context>>,
+        rejects: &'a mut Option<Rejects>,
+    ) -> Self {
         let now = clock::monotonic();
         Self {
             kafka,
@@ -144,9 +148,10 @@ impl<'a> Session<'a> {
         let consumer = self.consumer.clone();
         match consumer.poll(pause) {
             Some(Ok(message)) => {
-                let at = self.assigned.iter().position(|ours| {
-                    ours.at.1 == message.partition() && ours.at.0 == message.topic()
-                });
+                let at = self
+                    .assigned
+                    .iter()
+                    .position(|ours| ours.at.1 == message.partition() && ours.at.0 == message.topic());
                 if let Some(index) = at {
                     let record = self.read(&message);
                     self.arrived(index, record);
@@ -155,7 +160,7 @@ impl<'a> Session<'a> {
             Some(Err(error)) => self.failed(&error),
             None => {}
         }
-        if let Some(rejects) = &self.rejects {
+        if let Some(rejects) = &*self.rejects {
             rejects.serve();
         }
     }
@@ -297,7 +302,7 @@ impl<'a> Session<'a> {
             let Some(index) = merge::next(&self.lanes, now, self.kafka.timing.idle) else { break };
             let Some(record) = self.lanes.get_mut(index).and_then(Lane::take) else { break };
             let Some(ours) = self.assigned.get_mut(index) else { break };
-            if let (Some(rejected), Some(rejects)) = (&record.rejected, &mut self.rejects) {
+            if let (Some(rejected), Some(rejects)) = (&record.rejected, &mut *self.rejects) {
                 rejects.copy(rejected, &ours.at.0, ours.at.1, record.next - 1);
             }
             ours.next = record.next;
@@ -317,7 +322,7 @@ impl<'a> Session<'a> {
     fn send(&mut self, outlet: &Outlet, events: Vec<Input>, caught_up: bool) -> bool {
         let received = clock::monotonic();
         let source = &self.kafka.name;
-        if let Some(rejects) = &mut self.rejects {
+        if let Some(rejects) = &mut *self.rejects {
             rejects.settle();
         }
         let now = Some(clock::now());
