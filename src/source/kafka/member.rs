@@ -168,6 +168,7 @@ fn words(code: RDKafkaErrorCode, reason: &str) -> String {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "looks for the one broker of a number; their order says nothing")]
 fn health(statistics: &Statistics, assigned: &[Partition], at: Instant) -> Health {
     let answers = |broker: i32| {
         // A partition without a broker has the number of those that are only known by their address.

@@ -207,7 +207,9 @@ impl<'a> Session<'a> {
         let consumer = self.consumer.clone();
         let partitions = consumer.context().heard().assigned.clone();
         let mut list = TopicPartitionList::new();
-        partitions.iter().for_each(|(topic, partition)| drop(list.add_partition(topic, *partition)));
+        for (topic, partition) in &partitions {
+            list.add_partition(topic, *partition);
+        }
         // While they rest nothing can arrive on the common queue, so that no record is overtaken by a later one.
         let paused = consumer.pause(&list);
         for at in partitions {
