@@ -3,16 +3,19 @@
 //! A source fetches, decodes and classifies, and hands the pump [`Batch`]es in order. It never commits: a position is
 //! stored in the same transaction as everything its records caused (invariant 3), and a restart begins there.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::event::{AuthEvent, Reject, SourceName, Timestamp};
 use crate::input::Input;
 use crate::secret::SecretRef;
 
 pub mod file;
+pub mod kafka;
 pub mod okta;
 
 /// Reads one page of a source: calls back once for each record, in order, and returns how many there were. Where the
@@ -31,6 +34,8 @@ pub enum Config {
     Okta(Box<okta::Config>),
     /// Files of records, read once.
     File(file::Config),
+    /// Topics of Apache Kafka.
+    Kafka(Box<kafka::Config>),
 }
 
 impl Config {
@@ -39,6 +44,7 @@ impl Config {
         match self {
             Self::Okta(_) => "okta",
             Self::File(_) => "file",
+            Self::Kafka(_) => "kafka",
         }
     }
 
@@ -47,6 +53,7 @@ impl Config {
         match self {
             Self::Okta(config) => config.org.as_deref(),
             Self::File(config) => config.org.as_deref(),
+            Self::Kafka(config) => config.org.as_deref(),
         }
     }
 
@@ -54,7 +61,18 @@ impl Config {
     pub fn reads_policies(&self) -> bool {
         match self {
             Self::Okta(config) => config.policies,
-            Self::File(_) => false,
+            Self::File(_) | Self::Kafka(_) => false,
+        }
+    }
+
+    /// What is wrong with the section although each of its keys is right.
+    ///
+    /// # Errors
+    /// A sentence that says what, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Kafka(config) => config.check(),
+            Self::Okta(_) | Self::File(_) => Ok(()),
         }
     }
 
@@ -63,14 +81,16 @@ impl Config {
         match self {
             Self::Okta(config) => config.auth.secrets(),
             Self::File(_) => Vec::new(),
+            Self::Kafka(config) => config.secrets(),
         }
     }
 
     /// The files that it reads; `-` is standard input.
-    pub fn files(&mut self) -> &mut [PathBuf] {
+    pub fn files(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Self::Okta(_) => &mut [],
-            Self::File(config) => &mut config.paths,
+            Self::Okta(_) => Vec::new(),
+            Self::File(config) => config.paths.iter_mut().collect(),
+            Self::Kafka(config) => config.files(),
         }
     }
 }
@@ -92,6 +112,13 @@ pub enum Position {
         /// How many records of the current file are done.
         records_done: u64,
     },
+    /// Topics of Apache Kafka.
+    Kafka {
+        /// What the group knows this state by, so that a restart takes its own place again.
+        member: u64,
+        /// The next offset of each partition, by topic.
+        topics: BTreeMap<String, BTreeMap<i32, i64>>,
+    },
 }
 
 /// What one fetch brought, in order.
@@ -107,6 +134,8 @@ pub struct Batch {
     pub received: std::time::Instant,
     /// Whether more is waiting: the page was full.
     pub backlog: bool,
+    /// Told once the batch is durable, for a source that passes it on.
+    pub receipt: Option<oneshot::Sender<()>>,
 }
 
 /// Works until `stop` turns true, or its sender is gone, which ends the daemon all the same.
@@ -130,7 +159,8 @@ mod tests {
     fn each_kind_of_source_is_read_under_its_key() {
         let okta = r#"{"okta": {"url": "https://acme.okta.com", "auth": {"ssws": {"env": "T"}}, "policies": true, "org": "beta"}}"#;
         let file = r#"{"file": {"paths": ["a.ndjson"]}}"#;
-        for (json, kind, org) in [(okta, "okta", Some("beta")), (file, "file", None)] {
+        let kafka = r#"{"kafka": {"brokers": ["k:1"], "topics": ["t"], "group": "g", "org": "beta"}}"#;
+        for (json, kind, org) in [(okta, "okta", Some("beta")), (file, "file", None), (kafka, "kafka", Some("beta"))] {
             let config = read(json).expect(json);
             assert_eq!((config.kind(), config.org()), (kind, org), "{json}");
         }
@@ -139,7 +169,7 @@ mod tests {
     #[test]
     fn an_unknown_kind_or_key_is_refused_by_name() {
         let error = read(r#"{"okat": {}}"#).expect_err("no such kind");
-        assert!(error.contains("unknown variant `okat`, expected `okta` or `file`"), "{error}");
+        assert!(error.contains("unknown variant `okat`, expected one of `okta`, `file`, `kafka`"), "{error}");
         let error = read(r#"{"file": {"path": "a"}}"#).expect_err("no such key");
         assert!(error.contains("unknown field `path`, expected `paths` or `org`"), "{error}");
     }

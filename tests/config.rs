@@ -88,7 +88,7 @@ fn the_optional_keys_of_the_example_are_real_and_show_their_defaults() {
     for source in &mut sources {
         match &mut source.config {
             authwatch::source::Config::Okta(okta) => assert_eq!(okta.org.take().as_deref(), Some("acme")),
-            authwatch::source::Config::File(_) => panic!("the example reads no file"),
+            other => panic!("the example has no {}", other.kind()),
         }
     }
     assert_eq!((sources, full.sinks), (plain.sources, plain.sinks));
@@ -250,13 +250,13 @@ fn listening_beyond_loopback_needs_a_token() {
 #[test]
 fn what_is_not_built_yet_is_accepted_with_one_warning_each() {
     let config = accepted(
-        "org: a\nsources:\n  - kafka: { brokers: [x] }\n  - okta: {}\n  - kafka: {}\nsinks:\n  - splunk: {}\n  - slack: {}\n",
+        "org: a\nsources:\n  - hook: { brokers: [x] }\n  - okta: {}\n  - hook: {}\nsinks:\n  - splunk: {}\n  - slack: {}\n",
     );
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
         [
-            "a.yaml:3:5: the source `kafka` is not built yet and is ignored",
+            "a.yaml:3:5: the source `hook` is not built yet and is ignored",
             "a.yaml:7:5: the sink `splunk` is not built yet and is ignored",
             "a.yaml:8:5: the sink `slack` is not built yet and is ignored",
         ]
@@ -518,16 +518,43 @@ fn the_core_gets_each_orgs_own_people() {
 fn each_kind_that_is_built_is_read_by_its_part_and_every_other_is_left_out() {
     let config = accepted(
         "org: a\nsources:\n  - okta: { url: \"https://x\", auth: { ssws: { env: T } }, policies: true }\n  \
-         - file: { paths: [\"-\"], org: b }\n  - kafka: { brokers: [] }\n  - hook: {}\n  \
+         - file: { paths: [\"-\"], org: b }\n  - kafka: { brokers: [\"k:1\"], topics: [t], group: g }\n  - hook: {}\n  \
          - okta: { url: \"https://x\", auth: { ssws: { env: T } } }\n",
     );
     let parts = Parts::of(&config).expect("parts");
     let names: Vec<&str> = parts.sources.iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(names, ["okta:a", "file:b", "okta:a-2"]);
+    assert_eq!(names, ["okta:a", "file:b", "kafka:a", "okta:a-2"]);
     let kinds: Vec<&str> = parts.sources.iter().map(|source| source.config.kind()).collect();
     assert_eq!(kinds, config.sources.iter().map(|source| source.kind).collect::<Vec<_>>());
     assert_eq!(parts.warnings, []);
     assert_eq!(parts.core.orgs.keys().map(Org::as_str).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn the_examples_of_the_kafka_page_are_whole_and_right() {
+    let page = std::fs::read_to_string("docs/integrations/kafka.md").expect("the page");
+    let examples: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 2);
+    for example in &examples {
+        let config = accepted(example);
+        let parts = Parts::of(&config).expect("parts");
+        assert!(config.warnings.is_empty() && parts.warnings.is_empty(), "{example}");
+        assert!(matches!(parts.sources[..], [ref one] if one.config.kind() == "kafka"), "{example}");
+    }
+    let full = Parts::of(&accepted(examples[1])).expect("parts");
+    let missing = full.missing(&|_| None);
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    // The password, the key's password, and the three files.
+    assert_eq!(missing.len(), 5, "{missing:?}");
+    assert!(missing.iter().any(|line| line.contains("`kafka:acme`") && line.contains("KAFKA_PASSWORD")), "{missing:?}");
+}
+
+#[test]
+fn a_kafka_section_that_contradicts_itself_is_refused_with_its_place() {
+    let config =
+        accepted("org: a\nsources:\n  - kafka: { brokers: [\"k:1\"], topics: [t], group: g, reject_topic: t }\n");
+    let error = Parts::of(&config).expect_err("a loop");
+    assert_eq!(error.to_string(), "a.yaml:3:5: `reject_topic` is one of `topics`: `t` would be read again and again");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn an_invalid_file_ends_with_3_and_one_line_that_says_where() {
 #[test]
 fn what_only_a_part_knows_is_checked_where_it_stands() {
     for (yaml, expect) in [
-        ("org: acme\n", "no source is configured (add `sources:` with an `okta` or a `file` entry)"),
+        ("org: acme\n", "no source is configured (add `sources:` with an `okta`, a `kafka` or a `file` entry)"),
         ("org: acme\nsources: [{ okta: {} }]\n", "{path}:2:13: missing key `url` in `okta`"),
         (
             &OKTA.replace("auth:", "pol_interval: 5s, auth:"),

@@ -80,7 +80,7 @@ pub enum PartsError {
         source: io::Error,
     },
     /// No source is configured.
-    #[error("no source is configured (add `sources:` with an `okta` or a `file` entry)")]
+    #[error("no source is configured (add `sources:` with an `okta`, a `kafka` or a `file` entry)")]
     NoSource,
 }
 
@@ -243,6 +243,7 @@ fn sources(config: &Config, needs: &mut Vec<Need>) -> Result<Vec<SourcePart>, Pa
     let mut sources: Vec<SourcePart> = Vec::new();
     for integration in &config.sources {
         let mut typed: source::Config = section(&integration.node)?;
+        typed.check().map_err(|why| ConfigError::invalid(&integration.origin, why))?;
         let invalid = |why| ConfigError::invalid(place(integration, "org"), why);
         let org = typed.org().map(|org| config::check_org(org).map_err(invalid)).transpose()?;
         let org = org.unwrap_or_else(|| config.org.clone());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinHandle, block_in_place};
 
 use super::policies::{self, FilePolicies};
@@ -86,6 +86,7 @@ struct Turn {
     commit: Commit,
     positions: BTreeMap<SourceName, Position>,
     received: Vec<Instant>,
+    receipts: Vec<oneshot::Sender<()>>,
     backlog: bool,
     questions: Vec<Question>,
 }
@@ -202,6 +203,7 @@ impl Pump {
             Message::Ask(question) => turn.questions.push(question),
             Message::Batch(batch) => {
                 turn.received.push(batch.received);
+                turn.receipts.extend(batch.receipt);
                 turn.backlog |= batch.backlog;
                 fault::point("after_fetch");
                 if let Some(position) = batch.position {
@@ -256,6 +258,10 @@ impl Pump {
         Metric::CommitDuration.histogram(&[]).record(began.elapsed().as_secs_f64());
         self.since_snapshot += turn.commit.inputs.len() as u64;
         self.publisher.publish(&self.watch);
+        for receipt in turn.receipts {
+            // A source that has ended has no use for it.
+            let _ = receipt.send(());
+        }
         for received in turn.received {
             Metric::VisibleDelay.histogram(&[]).record(received.elapsed().as_secs_f64());
         }

@@ -16,6 +16,7 @@ use super::pump::Message;
 use crate::classify::{Reader, Tables};
 use crate::event::{Org, SourceName, Timestamp};
 use crate::secret::Secrets;
+use crate::source::kafka::Kafka;
 use crate::source::okta::{self, Beside, GroupReader, Okta, PolicyReader, Reads};
 use crate::source::{self, Batch, Position, ReadPage, ReadRecord};
 use crate::telemetry::condition::{Condition, Conditions};
@@ -82,6 +83,11 @@ impl Spawner<'_> {
                 let read = read_record(org, self.tables.clone());
                 let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
                 Ok(vec![self.task(self.once, |out, stop| file.run(out, stop))])
+            }
+            source::Config::Kafka(config) => {
+                let read = read_record(org, self.tables.clone());
+                let kafka = Kafka::new(*config, name, position, read, condition, self.secrets.clone());
+                Ok(vec![self.task(self.once, |out, stop| kafka.run(out, stop))])
             }
         }
     }

@@ -17,7 +17,7 @@ pub(super) struct Kinds {
 }
 
 /// What can be a source.
-pub(super) const SOURCES: Kinds = Kinds { what: "source", built: &["okta", "file"], planned: &["kafka", "hook"] };
+pub(super) const SOURCES: Kinds = Kinds { what: "source", built: &["okta", "file", "kafka"], planned: &["hook"] };
 
 /// What can be a sink.
 pub(super) const SINKS: Kinds = Kinds {

@@ -144,6 +144,7 @@ impl File {
             position: Some(self.records.position()),
             received: clock::monotonic(),
             backlog: !self.ended,
+            receipt: None,
         }
     }
 }

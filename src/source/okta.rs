@@ -288,7 +288,7 @@ impl Okta {
             inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: true });
         }
         let position = self.place.position();
-        let batch = Batch { source: source.clone(), inputs, position, received: page.received, backlog };
+        let batch = Batch { source: source.clone(), inputs, position, received: page.received, backlog, receipt: None };
         let length = if backlog { Duration::ZERO } else { self.poll_interval };
         (batch, Wait { cause: "poll", length })
     }

@@ -143,6 +143,18 @@ metrics_enum! {
         "Requests left in the server's window, as it last said."),
     SourceLastSuccess => ("authwatch_source_last_success_timestamp_seconds", Gauge, ["source"],
         "When a source last delivered a page, host clock."),
+    KafkaLag => ("authwatch_source_kafka_lag", Gauge, ["source", "topic", "partition"],
+        "Records of a partition after the position, a second ago."),
+    KafkaPosition => ("authwatch_source_kafka_position", Gauge, ["source", "topic", "partition"],
+        "The next offset of a partition."),
+    KafkaRebalances => ("authwatch_source_kafka_rebalances_total", Counter, ["source"],
+        "Times that the group assigned or revoked partitions."),
+    KafkaTombstones => ("authwatch_source_kafka_tombstones_total", Counter, ["source"],
+        "Records without a value; they are passed over."),
+    KafkaRejectCopies => ("authwatch_source_kafka_reject_copies_total", Counter, ["source", "result"],
+        "Rejected records copied to the reject topic, by result."),
+    KafkaGroupCommits => ("authwatch_source_kafka_group_commits_total", Counter, ["source", "result"],
+        "Times that the group was told what is durable, by result."),
 
     // Sinks.
     SinkRequests => ("authwatch_sink_requests_total", Counter, ["sink", "result"], "Requests to a sink by result."),

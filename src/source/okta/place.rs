@@ -70,7 +70,7 @@ impl Place {
         let mut place = Self { cursor: Cursor::Since(None), newest: None, spoken: None };
         let gap = match position {
             None => None,
-            Some(Position::File { .. }) => Some(Gap::BadPosition),
+            Some(Position::File { .. } | Position::Kafka { .. }) => Some(Gap::BadPosition),
             Some(Position::Okta { next, newest }) => {
                 place.newest = newest;
                 place.spoken = newest;
