@@ -33,6 +33,7 @@ use crate::action::IncidentAction;
 use crate::secret::{SecretRef, Secrets};
 use crate::store::{LedgerEntry, Store};
 use crate::telemetry::condition::Conditions;
+use crate::telemetry::preflight::{Finding, Findings};
 use ledger::Ledger;
 use notify::alertmanager::{self, Alertmanager};
 use notify::servicenow::{self, Servicenow};
@@ -250,6 +251,21 @@ impl Sink {
             Kind::Servicenow(sink) => sink.probe().await,
             Kind::Webhook(sink) => sink.probe().await,
         }
+    }
+
+    /// What `check` asks of it: reads only, unless `write`.
+    pub async fn check(&mut self, name: &str, write: bool) -> Vec<Finding> {
+        let mut findings = Findings::of(name);
+        if let Kind::Servicenow(sink) = &mut self.kind {
+            sink.check(write, &mut findings).await;
+        } else {
+            let good = match &self.kind {
+                Kind::Alertmanager(_) => "answers, and accepts the credentials",
+                _ => "the secrets can be read; nothing is sent, since a receiver would act on it",
+            };
+            findings.judge("reach", self.probe().await.map(|()| good.to_owned()).map_err(|failure| failure.detail));
+        }
+        findings.into_vec()
     }
 
     /// What is wrong although actions are carried out; a sentence for an operator.

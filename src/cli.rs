@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Exit codes are in [`Exit`].
 
+pub mod check;
 pub mod demo;
 mod exit;
 pub mod explain;
@@ -49,6 +50,8 @@ pub enum Command {
     Whatif(whatif::Args),
     /// Check a configuration without binding or connecting anything.
     Validate(validate::Args),
+    /// Ask every system whether it would let the daemon work, and say who can grant what is missing.
+    Check(check::Args),
     /// Make or serve a simulated org's log.
     Simulate(simulate::Args),
     /// Look at the stored state, move it, reset it, or forget a person.
@@ -71,6 +74,7 @@ impl Command {
             Self::Explain(args) => explain::run(&args, &environment),
             Self::Whatif(args) => whatif::run(&args, &environment),
             Self::Validate(args) => validate::run(&args, &environment),
+            Self::Check(args) => check::run(&args, &environment),
             Self::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
             Self::State(args) => state::run(&args, &environment),
             Self::Version(args) => version::run(&args),

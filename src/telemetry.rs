@@ -4,4 +4,5 @@ pub mod condition;
 pub mod exposition;
 pub mod log;
 pub mod metric;
+pub mod preflight;
 pub mod reference;

@@ -419,9 +419,9 @@ async fn a_missing_right_is_said_once_in_plain_words_and_ends_when_it_is_granted
         } else {
             world.changes.send_replace(Some(push_at()));
         }
-        let said = world.condition("policies", |ok, said| !ok && said.contains("may not")).await;
+        let said = world.condition("policies", |ok, said| !ok && said.contains("does not let us")).await;
         let expect = format!(
-            "the API token may not read {what} (E0000006) (grant `{scope}`, or give its owner a role such as read-only administrator)"
+            "Okta does not let us read {what} (E0000006) (a super administrator grants `{scope}` to the service app, or gives the API token's owner a role such as Read-only Administrator)"
         );
         assert_eq!(said, expect);
         let before = world.servers.okta.asked(endpoint);
@@ -515,8 +515,13 @@ async fn a_missing_right_to_groups_is_said_once_and_ends_when_it_is_granted() {
     world.servers.okta.withhold(Endpoint::Groups);
     world.configured.send_replace(Cohort::ALL.map(|cohort| world.group(cohort)).into());
     world.read_groups();
-    let said = world.condition("groups", |ok, said| !ok && said.contains("may not")).await;
-    assert!(said.contains("may not read people of groups (E0000006) (grant `okta.groups.read`"), "{said}");
+    let said = world.condition("groups", |ok, said| !ok && said.contains("does not let us")).await;
+    assert!(
+        said.contains(
+            "does not let us read people of groups (E0000006) (a super administrator grants `okta.groups.read`"
+        ),
+        "{said}"
+    );
     world.asked(Endpoint::Groups, 4).await;
     assert_eq!(world.log.lines_with(&said), 1);
     world.servers.okta.grant(Endpoint::Groups);

@@ -134,6 +134,14 @@ impl Parts {
         Ok(Self { sources, sinks, tables, core, policies, warnings, needs })
     }
 
+    /// Every reference to a secret with the part that needs it.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &SecretRef)> {
+        self.needs.iter().filter_map(|need| match &need.what {
+            Needed::Secret(secret) => Some((need.part.as_str(), secret)),
+            Needed::File(_) => None,
+        })
+    }
+
     /// Secrets and files that are not there now, each with the part that needs it; never a value. Secrets are read to
     /// find out, but for those in a vault, and files are not opened.
     pub fn missing(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Vec<Warning> {

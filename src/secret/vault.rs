@@ -24,6 +24,7 @@ use thiserror::Error;
 
 use super::{Lookup, Secret};
 use crate::telemetry::condition::Condition;
+use crate::telemetry::preflight::{Finding, Findings, Verdict};
 
 mod client;
 mod config;
@@ -110,6 +111,25 @@ impl Vault {
             }
         }
         read
+    }
+
+    /// What `check` asks of it: the login, and how long its token lives.
+    pub async fn check(&self) -> Vec<Finding> {
+        let mut findings = Findings::of("vault");
+        let Inner { client, session, .. } = &*self.0;
+        match session.token(client).await {
+            Ok(token) => {
+                findings.add("login", Verdict::Ok, format!("`{}` accepts us", client.address()));
+                match session.lease(client, &token).await {
+                    Some(lease) => findings.add("lease", lease.verdict(), lease.to_string()),
+                    None => {
+                        findings.add("lease", Verdict::Skipped, "the vault does not say (`auth/token/lookup-self`)")
+                    }
+                }
+            }
+            Err(error) => findings.add("login", Verdict::Failed, error.to_string()),
+        }
+        findings.into_vec()
     }
 
     async fn read_as_we_may(&self, path: &VaultPath) -> Result<Secret, VaultError> {

@@ -44,6 +44,7 @@ use crate::event::SourceName;
 use crate::secret::Secrets;
 use crate::telemetry::condition::Condition;
 
+mod check;
 mod client;
 mod config;
 mod member;
@@ -53,6 +54,7 @@ mod record;
 mod rejects;
 mod session;
 
+pub use self::check::check;
 pub use self::config::{ClientCertificate, Config, Format, Mechanism, PROPERTIES, Protocol, Sasl, Security, Start};
 
 /// How long a broker may take to say who is in the group.

@@ -42,6 +42,7 @@ use crate::{clock, duration};
 
 mod auth;
 mod budget;
+mod check;
 mod config;
 mod groups;
 mod link;
@@ -54,6 +55,7 @@ mod trouble;
 mod waits;
 
 pub use self::auth::{AuthError as AuthorizationError, Authorizer, KeyError, Oauth, Reads};
+pub use self::check::check;
 pub use self::config::{Auth, Config};
 pub use self::groups::GroupReader;
 pub use self::lists::Beside;

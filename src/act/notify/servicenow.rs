@@ -22,6 +22,7 @@
 mod auth;
 mod change;
 mod changes;
+mod check;
 mod client;
 mod config;
 mod create;

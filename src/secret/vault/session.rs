@@ -1,5 +1,6 @@
 //! The token of a vault: had by a login, renewed at two thirds of its time, and replaced where it no longer grows.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -8,8 +9,10 @@ use tokio::sync::Mutex;
 
 use super::client::{Client, Reply};
 use super::{Auth, VaultError};
-use crate::clock;
+use crate::event::Span;
 use crate::secret::{Lookup, Secret, SecretError, SecretRef};
+use crate::telemetry::preflight::Verdict;
+use crate::{clock, duration};
 
 /// The pause after a renewal that failed while the token still lives.
 const RENEW_AGAIN: Duration = Duration::from_secs(10);
@@ -29,6 +32,37 @@ struct Token {
     /// When to renew or to log in again; `None` for a token that lives for ever.
     renew: Option<Instant>,
     ends: Option<Instant>,
+}
+
+/// How long a token lives.
+pub(super) struct Lease {
+    left: Duration,
+    grows: bool,
+    /// Another one can be had at any time.
+    by_login: bool,
+}
+
+impl Lease {
+    /// A token of the configuration that ends and cannot be renewed takes every secret with it.
+    pub(super) fn verdict(&self) -> Verdict {
+        if self.left.is_zero() || self.grows || self.by_login { Verdict::Ok } else { Verdict::Warning }
+    }
+}
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.left.is_zero() {
+            return f.write_str("the token does not end");
+        }
+        let left = duration::format(Span::seconds(i64::try_from(self.left.as_secs()).unwrap_or(i64::MAX / 1_000)));
+        match (self.by_login, self.grows) {
+            (true, _) => write!(f, "the token lives {left} and is replaced before"),
+            (false, true) => write!(f, "the token lives {left} and is renewed before"),
+            (false, false) => {
+                write!(f, "the token ends in {left} and cannot be renewed (use AppRole, or put another in its place)")
+            }
+        }
+    }
 }
 
 impl Token {
@@ -97,6 +131,15 @@ impl Session {
     pub(super) async fn is_known(&self, client: &Client, token: &Secret) -> bool {
         // After a login there is no doubt.
         !matches!(self.auth, Auth::Token(_)) || look_up(token, client).await.is_ok_and(|reply| reply.status == 200)
+    }
+
+    /// How long a token lives, where the vault says so.
+    pub(super) async fn lease(&self, client: &Client, token: &Secret) -> Option<Lease> {
+        let reply = look_up(token, client).await.ok().filter(|reply| reply.status == 200)?;
+        let data = reply.body.get("data")?;
+        let left = Duration::from_secs(data.get("ttl").and_then(Value::as_u64)?);
+        let grows = data.get("renewable").and_then(Value::as_bool).unwrap_or(false);
+        Some(Lease { left, grows, by_login: !matches!(self.auth, Auth::Token(_)) })
     }
 
     /// A token of the configuration: another one in its place is taken up. While it cannot be read, the old one stays.

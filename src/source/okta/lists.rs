@@ -15,7 +15,7 @@ use url::Url;
 use super::auth::{Authorizer, Reads};
 use super::budget::Budget;
 use super::config::Config;
-use super::request::{Head, Request, next_link};
+use super::request::{self, Head, Request, next_link};
 use super::trouble::{Patience, Timing, Trouble};
 use super::waits::Waits;
 use crate::event::{Org, SourceName, Span, Timestamp};
@@ -61,7 +61,7 @@ impl List {
     }
 
     /// What it lists, for people.
-    const fn what(self) -> &'static str {
+    pub(super) const fn what(self) -> &'static str {
         match self {
             Self::Policies => "policies",
             Self::Rules => "rules of policies",
@@ -79,7 +79,7 @@ impl List {
         }
     }
 
-    fn refused(self, status: StatusCode, code: Option<String>) -> Trouble {
+    pub(super) fn refused(self, status: StatusCode, code: Option<String>) -> Trouble {
         match status {
             StatusCode::FORBIDDEN => Trouble::Withheld { what: self.what(), grant: self.scope(), error_code: code },
             StatusCode::NOT_FOUND => Trouble::Missing(self.what()),
@@ -190,14 +190,7 @@ impl Lists {
 
     /// The address below `/api/v1` with these steps, each written as one whatever it holds.
     pub(super) fn url(&self, steps: &[&str], query: &[(&str, &str)]) -> Url {
-        let mut url = self.config.url.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1"]).extend(steps);
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        url
+        request::api(&self.config.url, steps, query)
     }
 
     /// Reads a whole list of at most `most` items.

@@ -131,6 +131,18 @@ impl Request<'_> {
     }
 }
 
+/// The address below `/api/v1` of an org with these steps, each written as one whatever it holds.
+pub(super) fn api(home: &Url, steps: &[&str], query: &[(&str, &str)]) -> Url {
+    let mut url = home.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["api", "v1"]).extend(steps);
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
+
 /// The next link of a reply, made absolute and of the origin `home`; `None` where there is none.
 pub(super) fn next_link(url: &Url, headers: &HeaderMap, home: &Url) -> Result<Option<Url>, Trouble> {
     let lines = headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());

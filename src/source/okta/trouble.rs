@@ -40,7 +40,7 @@ pub enum Trouble {
     #[error("the API token may not read the System Log{} (give its owner a role such as read-only administrator, and check the token's network zone)", code(.0))]
     Forbidden(Option<String>),
     /// 403 on something else than the log.
-    #[error("the API token may not read {what}{} (grant {grant}, or give its owner a role such as read-only administrator)", code(.error_code))]
+    #[error("Okta does not let us read {what}{} (a super administrator grants {grant} to the service app, or gives the API token's owner a role such as Read-only Administrator)", code(.error_code))]
     Withheld {
         /// What was asked for.
         what: &'static str,

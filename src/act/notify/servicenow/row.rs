@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Config;
-use crate::action::IncidentAction;
+use crate::action::{IncidentAction, Severity};
 
 /// The constant in `correlation_display` that makes a row ours.
 pub(super) const OURS: &str = "authwatch";
@@ -120,7 +120,25 @@ pub(super) fn create(
     previous: Option<&str>,
     changes: Option<&str>,
 ) -> Value {
-    let impact = config.severity.of(action.incident.severity);
+    let opened = match previous {
+        Some(number) => format!("Opened by authwatch. Follows {number}, which is closed. {}", action.note),
+        None => format!("Opened by authwatch. {}", action.note),
+    };
+    let opened = [opened.trim_end(), changes.unwrap_or_default()].join("\n");
+    let texts = [title(action), description(action, previous), note(opened.trim_end())];
+    body(config, action.incident.severity, correlation, texts)
+}
+
+/// The body that creates a row for a test, filled as that of an incident would be.
+pub(super) fn test(config: &Config, correlation: &str) -> Value {
+    let title = "authwatch check: a test that resolves itself, please ignore".to_owned();
+    let description = "Written by `authwatch check --write` to try out its rights. Nothing is wrong.".to_owned();
+    body(config, Severity::Ticket, correlation, [title, description, "Opened by authwatch check.".to_owned()])
+}
+
+/// Every column of a new row: as configured, and ours.
+fn body(config: &Config, severity: Severity, correlation: &str, [title, description, note]: [String; 3]) -> Value {
+    let impact = config.severity.of(severity);
     let mut body = Map::new();
     for (column, value) in &config.fields {
         body.insert(column.clone(), json!(value));
@@ -138,20 +156,15 @@ pub(super) fn create(
             body.insert(column.to_owned(), json!(value));
         }
     }
-    let opened = match previous {
-        Some(number) => format!("Opened by authwatch. Follows {number}, which is closed. {}", action.note),
-        None => format!("Opened by authwatch. {}", action.note),
-    };
-    let opened = [opened.trim_end(), changes.unwrap_or_default()].join("\n");
     let ours = [
-        ("short_description", title(action)),
-        ("description", description(action, previous)),
+        ("short_description", title),
+        ("description", description),
         ("impact", impact.impact.to_string()),
         ("urgency", impact.urgency.to_string()),
         ("contact_type", config.contact_type.clone()),
         ("correlation_id", correlation.to_owned()),
         ("correlation_display", OURS.to_owned()),
-        ("work_notes", note(opened.trim_end())),
+        ("work_notes", note),
     ];
     for (column, value) in ours {
         body.insert(column.to_owned(), json!(value));
