@@ -1,6 +1,7 @@
 //! Okta over HTTP, simulated: the System Log by polling, the policies in force, and the people of groups.
 //!
-//! Serves `GET /api/v1/logs` (no `until`, no `filter`, no `q`: those are refused by name), `GET /api/v1/policies`,
+//! Serves `GET /api/v1/logs` (no `filter`, no `q`: those are refused by name; a query with `until` is by `published`
+//! and has an end), `GET /api/v1/policies`,
 //! `GET /api/v1/policies/{id}/rules`, `GET /api/v1/device-assurances` and `GET /api/v1/groups/{id}/users`, with
 //! `Authorization: SSWS`, `link` headers, cursors, a rate limit for each, and Okta's error bodies as the fact sheet's
 //! sections 1 to 3 have them. `Date` shows simulated
@@ -80,6 +81,8 @@ pub enum OktaFault {
     Slow,
     /// 400 for a cursor that has expired; strikes only requests with `after`.
     CursorExpired,
+    /// A page that lacks its last element, although the next link leads on behind it; strikes only polling.
+    LeavesOut,
 }
 
 /// How the simulated Okta answers.
@@ -139,6 +142,8 @@ struct Access {
     buckets: BTreeMap<Endpoint, (u64, u32)>,
     /// Requests with a valid token, refused ones too.
     asked: BTreeMap<Endpoint, u64>,
+    /// Of these, those for the log with an end.
+    bounded: u64,
     withheld: BTreeSet<Endpoint>,
 }
 
@@ -166,6 +171,7 @@ impl Okta {
                 token: Some(config.token),
                 buckets: BTreeMap::new(),
                 asked: BTreeMap::new(),
+                bounded: 0,
                 withheld: BTreeSet::new(),
             }),
         }))
@@ -204,6 +210,11 @@ impl Okta {
     /// How many requests with a valid token came to an endpoint.
     pub fn asked(&self, endpoint: Endpoint) -> u64 {
         self.access().asked.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    /// How often the log was asked for with an end, as a look back does.
+    pub fn looks(&self) -> u64 {
+        self.access().bounded
     }
 
     /// Refuses every token until [`Okta::set_token`].
@@ -257,6 +268,7 @@ impl Okta {
             return Err(error(StatusCode::UNAUTHORIZED, "E0000011", "Invalid token provided"));
         }
         *access.asked.entry(endpoint).or_default() += 1;
+        access.bounded += u64::from(params.contains_key("until"));
         let withheld = access.withheld.contains(&endpoint);
         let used = access.buckets.entry(endpoint).or_default();
         if used.0 != window {
@@ -274,7 +286,12 @@ impl Okta {
             ]
         };
         let has_cursor = params.contains_key("after");
-        let applies = |fault| fault != OktaFault::CursorExpired || has_cursor;
+        let is_polling = endpoint == Endpoint::Logs && !params.contains_key("until");
+        let applies = |fault| match fault {
+            OktaFault::CursorExpired => has_cursor,
+            OktaFault::LeavesOut => is_polling,
+            _ => true,
+        };
         let own = self.faults_of(endpoint).strike(applies);
         let fault = own.or_else(|| self.0.faults.strike(applies));
         let limited = |reply: Reply, remaining| {
@@ -343,6 +360,10 @@ impl Okta {
                 reply.body.truncate(reply.body.len() / 2);
                 reply
             }
+            Some(OktaFault::LeavesOut) => {
+                self.store().leave_out_the_last();
+                with_limits(answer(now))
+            }
             Some(OktaFault::Slow | OktaFault::TooManyRequests | OktaFault::TooManyWithRemaining) | None => {
                 with_limits(answer(now))
             }
@@ -354,6 +375,9 @@ impl Okta {
         let limit = check(params, now)?;
         let mut store = self.store();
         store.advance(now).map_err(|failure| internal(&failure))?;
+        if let Some(until) = params.get("until") {
+            return bounded(&store, (since(params, now)?, time(until, "until")?), limit, params, (uri, base));
+        }
         let place = match params.get("after") {
             Some(cursor) => store.place_at(cursor).map_err(|store::InvalidCursor| {
                 error(StatusCode::BAD_REQUEST, "E0000031", "Invalid search criteria.")
@@ -371,12 +395,12 @@ impl Okta {
 /// Refuses what polling may not ask, and reads `limit`.
 fn check(params: &Params, now: Timestamp) -> Result<usize, Reply> {
     let bad = |code, summary: &str| Err(error(StatusCode::BAD_REQUEST, code, summary));
-    for unsupported in ["until", "filter", "q"] {
+    for unsupported in ["filter", "q"] {
         if params.contains_key(unsupported) {
             return bad("E0000053", &format!("The {unsupported} parameter is not simulated."));
         }
     }
-    if params.contains_key("since") && params.contains_key("after") {
+    if params.contains_key("since") && params.contains_key("after") && !params.contains_key("until") {
         return bad("E0000053", "The since and after parameters are mutually exclusive.");
     }
     if params.get("sortOrder").is_some_and(|order| order != "ASCENDING") {
@@ -391,15 +415,40 @@ fn check(params: &Params, now: Timestamp) -> Result<usize, Reply> {
 
 fn since(params: &Params, now: Timestamp) -> Result<Timestamp, Reply> {
     let Some(text) = params.get("since") else { return Ok(now - Span::hours(7 * 24)) };
-    let Ok(since) = chrono::DateTime::parse_from_rfc3339(text) else {
-        return Err(error(StatusCode::BAD_REQUEST, "E0000001", "Api validation failed: since"));
-    };
-    let since = Timestamp(since.timestamp_millis());
+    let since = time(text, "since")?;
     if since < now - Span::hours(180 * 24) {
         let text = "The since parameter is over 180 days prior to the current day.";
         return Err(error(StatusCode::BAD_REQUEST, "E0000053", text));
     }
     Ok(since.max(now - Span::hours(90 * 24)))
+}
+
+fn time(text: &str, name: &str) -> Result<Timestamp, Reply> {
+    let time = chrono::DateTime::parse_from_rfc3339(text);
+    let wrong = |_| error(StatusCode::BAD_REQUEST, "E0000001", &format!("Api validation failed: {name}"));
+    time.map(|time| Timestamp(time.timestamp_millis())).map_err(wrong)
+}
+
+/// A page of a query with an end: by `published`, and the last one without a next link.
+fn bounded(
+    store: &Store,
+    (from, until): (Timestamp, Timestamp),
+    limit: usize,
+    params: &Params,
+    (uri, base): (&Uri, &str),
+) -> Result<Reply, Reply> {
+    let place = params.get("after").map_or(Ok(0), |after| after.parse::<usize>());
+    let place = place.map_err(|_| error(StatusCode::BAD_REQUEST, "E0000031", "Invalid search criteria."))?;
+    let all = store.between(from, until).map_err(|failure| internal(&failure))?;
+    let page: Vec<&str> = all.iter().skip(place).take(limit).map(String::as_str).collect();
+    let body = format!("[{}]", page.join(",")).into_bytes();
+    let reply = Reply { status: StatusCode::OK, content_type: "application/json", headers: Vec::new(), body };
+    let reply = reply.with("link", format!("<{base}{uri}>; rel=\"self\""));
+    if place + page.len() >= all.len() {
+        return Ok(reply);
+    }
+    let query = format!("since={from}&until={until}&limit={limit}&after={}", place + page.len());
+    Ok(reply.with("link", format!("<{base}/api/v1/logs?{query}>; rel=\"next\"")))
 }
 
 fn error(status: StatusCode, code: &str, summary: &str) -> Reply {

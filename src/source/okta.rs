@@ -8,6 +8,9 @@
 //! Beside it, [`PolicyReader`] reads the policies and [`GroupReader`] the people of groups, each with budgets of its own:
 //! whatever befalls them, the log is read on.
 //!
+//! Every `look_back` the recent past is asked for once more within bounds: what polling had not delivered is counted
+//! (`authwatch_source_gap_events_total`) and handed on once ([`look_back`]).
+//!
 //! **How it fails.** A page that is cut off, no JSON, or without a next link is discarded whole and asked for again:
 //! asking twice is harmless. A refused token or missing right is reported once and retried slowly, at once with a new
 //! token. A stored link that Okta no longer accepts, or that belongs to another origin, is replaced by a query from the
@@ -15,8 +18,8 @@
 //! configured origin only. Every wait is bounded, and none is shorter than a second after a trouble.
 //!
 //! **It refuses** to filter on the server (a new event type would never be seen, and the filter is frozen into the
-//! link), to follow redirects, and to split a time range into windows of its own (Okta: "may lead to skipped or
-//! duplicated events").
+//! link), to follow redirects, and to split a time range into windows of its own and rely on them (Okta: "may lead to
+//! skipped or duplicated events").
 //!
 //! Metrics: `authwatch_source_{requests_total, records_total, gaps_total, wait_seconds_total, poll_interval_seconds,
 //! rate_limit, rate_remaining, last_success_timestamp_seconds}`.
@@ -25,15 +28,17 @@ use std::time::Duration;
 
 use reqwest::Client;
 use tokio::sync::{mpsc, watch};
+use url::Url;
 
 use self::budget::Budget;
+use self::look_back::LookBack;
 use self::page::{Asker, Page};
 use self::place::{FUTURE, Gap, Place};
 use self::request::{Head, Request};
 use self::trouble::Patience;
 use self::waits::Waits;
 use super::{Batch, Position, ReadPage, until_stopped};
-use crate::event::{Kind, SourceName, Span, Timestamp};
+use crate::event::{AuthEvent, Kind, SourceName, Span, Timestamp};
 use crate::input::Input;
 use crate::secret::Secrets;
 use crate::telemetry::condition::Condition;
@@ -47,6 +52,7 @@ mod config;
 mod groups;
 mod link;
 mod lists;
+mod look_back;
 mod page;
 mod place;
 mod policies;
@@ -89,6 +95,7 @@ pub struct Okta {
     delivered: bool,
     poll_interval: Duration,
     waits: Waits,
+    look_back: LookBack,
     /// Who reads the policies again after a change, and the newest change that is still to be told.
     changes: Option<watch::Sender<Option<Timestamp>>>,
     changed: Option<Timestamp>,
@@ -120,6 +127,7 @@ impl Okta {
         let budget = Budget::new(config.rate_share, poll_interval, clock::monotonic());
         let (place, gap) = Place::resume(position, &config.url);
         let authorizer = Authorizer::new(&config, Reads::Log, secrets)?;
+        let look_back = LookBack::new(&config);
         let okta = Self {
             config,
             name,
@@ -138,6 +146,7 @@ impl Okta {
             delivered: false,
             poll_interval,
             waits: Waits::default(),
+            look_back,
             changes: None,
             changed: None,
         };
@@ -178,14 +187,19 @@ impl Okta {
             }
             let wait = match self.ask().await {
                 Ok(_) if self.began_by_another_clock() => continue,
-                Ok(page) => {
-                    let (batch, wait) = self.accept(page);
+                Ok((page, next)) => {
+                    let (batch, wait) = self.accept(page, next);
                     let is_caught_up = !batch.backlog;
                     if out.send(batch).await.is_err() {
                         return;
                     }
                     if is_caught_up {
                         self.tell_change();
+                        if let Some(missed) = self.look_back().await
+                            && out.send(missed).await.is_err()
+                        {
+                            return;
+                        }
                     }
                     wait
                 }
@@ -215,18 +229,25 @@ impl Okta {
         true
     }
 
-    async fn ask(&mut self) -> Result<Page, Trouble> {
+    /// The next page, and where to go on after it.
+    async fn ask(&mut self) -> Result<(Page, Url), Trouble> {
         if !self.place.is_worked_out() {
             self.began_ahead = self.clock_ahead;
         }
         let url = self.place.url(&self.config, self.server_now());
+        let mut page = self.ask_for(url, self.place.is_link()).await?;
+        let next = page.next.take().ok_or(Trouble::NoNextLink)?;
+        Ok((page, next))
+    }
+
+    /// A page at an address, which the server itself gave where it is `from_link`.
+    async fn ask_for(&mut self, url: Url, from_link: bool) -> Result<Page, Trouble> {
         let request = Request {
             client: &self.client,
             authorizer: &self.authorizer,
             source: &self.name,
             clock_ahead: self.clock_ahead,
         };
-        let from_link = self.place.is_link();
         let asker = Asker { request, read: &self.read, home: &self.config.url, from_link };
         // Counted, and not waited for: a rotated secret is no trouble.
         let budget = &mut self.budget;
@@ -270,17 +291,18 @@ impl Okta {
     }
 
     /// Turns a page into a batch, moves on, and says how long to pause.
-    fn accept(&mut self, page: Page) -> (Batch, Wait) {
+    fn accept(&mut self, page: Page, next: Url) -> (Batch, Wait) {
         let now = page.date.unwrap_or_else(|| self.server_now());
         let backlog = page.records >= self.place.page_size(&self.config);
         if self.place.is_link() {
             self.restarts = 0;
         }
-        if let Some(gap) = self.place.advance(page.next, &page.inputs, now) {
+        if let Some(gap) = self.place.advance(next, &page.inputs, now) {
             self.report_gap(gap);
         }
         self.report_page(page.records);
         self.changed = self.changed.max(newest_change(&page.inputs, now));
+        self.look_back.delivered(events(&page.inputs), now);
 
         let source = &self.name;
         let mut inputs = Vec::with_capacity(page.inputs.len() + 2);
@@ -293,6 +315,34 @@ impl Okta {
         let batch = Batch { source: source.clone(), inputs, position, received: page.received, backlog, receipt: None };
         let length = if backlog { Duration::ZERO } else { self.poll_interval };
         (batch, Wait { cause: "poll", length })
+    }
+
+    /// Asks for one page of the recent past, where that is due and costs polling nothing; what of it polling had not
+    /// delivered, as a batch that moves no position.
+    async fn look_back(&mut self) -> Option<Batch> {
+        let url = self.look_back.page(&self.config, self.server_now())?;
+        self.budget.take(clock::monotonic()).ok()?;
+        let page = self.ask_for(url, false).await;
+        let result = page.as_ref().map_or_else(Trouble::label, |_| "ok");
+        Metric::SourceRequests.counter(&[self.name.as_str(), result]).increment(1);
+        let Ok(page) = page else {
+            tracing::debug!(source = %self.name, result, "a look back ends early");
+            self.look_back.give_up();
+            return None;
+        };
+        let seen: Vec<&AuthEvent> = events(&page.inputs).collect();
+        let mut missed = self.look_back.advance(page.next, &seen).into_iter();
+        if !self.look_back.is_under_way() && self.look_back.found() > 0 {
+            let events = self.look_back.found();
+            tracing::warn!(source = %self.name, events, "a look back found events that polling had not delivered");
+        }
+        let was_missed = |input: &Input| matches!(input, Input::Event { .. }) && missed.next() == Some(true);
+        let inputs: Vec<Input> = page.inputs.into_iter().filter(was_missed).collect();
+        Metric::SourceGapEvents.counter(&[self.name.as_str()]).increment(inputs.len() as u64);
+        self.changed = self.changed.max(newest_change(&inputs, self.server_now()));
+        let (source, received) = (self.name.clone(), page.received);
+        let batch = Batch { source, inputs, position: None, received, backlog: false, receipt: None };
+        (!batch.inputs.is_empty()).then_some(batch)
     }
 
     fn report_page(&mut self, records: usize) {
@@ -379,19 +429,20 @@ impl Okta {
     }
 }
 
-/// When the newest change to policies or device assurance policies was published; a change without a time is as old as
-/// the reply, and one from the future is none, as for the core.
-fn newest_change(inputs: &[Input], now: Timestamp) -> Option<Timestamp> {
-    let changes = inputs.iter().filter_map(|input| match input {
-        Input::Event { event, .. } if matches!(event.kind, Kind::PolicyChange | Kind::AssuranceChange) => {
-            Some(event.published.unwrap_or(now))
-        }
-        Input::Event { .. }
-        | Input::Configure(_)
+fn events(inputs: &[Input]) -> impl Iterator<Item = &AuthEvent> {
+    inputs.iter().filter_map(|input| match input {
+        Input::Event { event, .. } => Some(&**event),
+        Input::Configure(_)
         | Input::Reject { .. }
         | Input::Progress { .. }
         | Input::Policies { .. }
         | Input::Members { .. } => None,
-    });
-    changes.filter(|published| *published <= now + FUTURE).max()
+    })
+}
+
+/// When the newest change to policies or device assurance policies was published; a change without a time is as old as
+/// the reply, and one from the future is none, as for the core.
+fn newest_change(inputs: &[Input], now: Timestamp) -> Option<Timestamp> {
+    let changes = events(inputs).filter(|event| matches!(event.kind, Kind::PolicyChange | Kind::AssuranceChange));
+    changes.map(|event| event.published.unwrap_or(now)).filter(|published| *published <= now + FUTURE).max()
 }

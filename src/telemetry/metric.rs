@@ -131,6 +131,8 @@ metrics_enum! {
     SourceRequests => ("authwatch_source_requests_total", Counter, ["source", "result"],
         "Requests to a source by result."),
     SourceRecords => ("authwatch_source_records_total", Counter, ["source"], "Records that a source delivered."),
+    SourceGapEvents => ("authwatch_source_gap_events_total", Counter, ["source"],
+        "Events that polling had not delivered and a look back found; handed on once."),
     SourceGaps => ("authwatch_source_gaps_total", Counter, ["source", "cause"],
         "Times that a source could not go on where it stood, so that events may be missing."),
     SourceWait => ("authwatch_source_wait_seconds_total", Counter, ["source", "cause"],

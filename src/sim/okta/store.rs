@@ -26,6 +26,7 @@ pub(super) struct Store {
     blocks: Vec<Block>,
     tail: Vec<String>,
     limit: usize,
+    leave_out: bool,
 }
 
 /// A cursor that is not one of this log.
@@ -34,7 +35,7 @@ pub(super) struct InvalidCursor;
 
 impl Store {
     pub(super) fn new(log: Log, limit: usize) -> Self {
-        Self { log, next: None, commits: Vec::new(), blocks: Vec::new(), tail: Vec::new(), limit }
+        Self { log, next: None, commits: Vec::new(), blocks: Vec::new(), tail: Vec::new(), limit, leave_out: false }
     }
 
     /// Takes in everything committed up to `now`.
@@ -98,9 +99,41 @@ impl Store {
         if place <= self.len() && self.cursor(place) == cursor { Ok(place) } else { Err(InvalidCursor) }
     }
 
+    /// The next page that holds anything lacks its last element.
+    pub(super) fn leave_out_the_last(&mut self) {
+        self.leave_out = true;
+    }
+
+    /// Everything with a `published` from `from` to `until` that is committed by now, by `published`.
+    pub(super) fn between(&self, from: Timestamp, until: Timestamp) -> io::Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Dated {
+            published: String,
+        }
+        let place = self.place_of(from);
+        let body = self.elements(place, self.len())?;
+        let all: Vec<&serde_json::value::RawValue> = serde_json::from_slice(&body)?;
+        let mut found = Vec::new();
+        for element in all {
+            let Ok(dated) = serde_json::from_str::<Dated>(element.get()) else { continue };
+            let Some(published) = Timestamp::parse(&dated.published) else { continue };
+            if (from..=until).contains(&published) {
+                found.push((published, element.get().to_owned()));
+            }
+        }
+        found.sort_by_key(|(published, _)| *published);
+        Ok(found.into_iter().map(|(_, element)| element).collect())
+    }
+
     /// Up to `limit` elements from `place` on, as a JSON array, and how many they are.
-    pub(super) fn page(&self, place: usize, limit: usize) -> io::Result<(Vec<u8>, usize)> {
+    pub(super) fn page(&mut self, place: usize, limit: usize) -> io::Result<(Vec<u8>, usize)> {
         let until = self.len().min(place.saturating_add(limit));
+        let count = until.saturating_sub(place);
+        let shown = if count > 0 && std::mem::take(&mut self.leave_out) { until - 1 } else { until };
+        Ok((self.elements(place, shown)?, count))
+    }
+
+    fn elements(&self, place: usize, until: usize) -> io::Result<Vec<u8>> {
         let mut body = vec![b'['];
         let mut at = place;
         while at < until {
@@ -128,6 +161,6 @@ impl Store {
             body.pop();
         }
         body.push(b']');
-        Ok((body, until.saturating_sub(place)))
+        Ok(body)
     }
 }

@@ -53,6 +53,10 @@ pub struct Config {
     /// (records further apart than two hours are not recognised as repeated).
     #[serde(default = "overlap", deserialize_with = "overlap_text")]
     pub overlap: Span,
+    /// How often the recent past is asked for once more, to find what polling did not deliver; `30m` by default, at most
+    /// `1h` so that the looks overlap, `0s` for never.
+    #[serde(default = "look_back", deserialize_with = "look_back_text")]
+    pub look_back: Span,
     /// The org's label where it is not the one at the top of the configuration.
     #[serde(default)]
     pub org: Option<String>,
@@ -106,6 +110,10 @@ const fn timeout() -> Span {
     Span::seconds(40)
 }
 
+const fn look_back() -> Span {
+    Span::minutes(30)
+}
+
 const fn overlap() -> Span {
     Span::minutes(5)
 }
@@ -124,6 +132,10 @@ fn timeout_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::E
 
 fn overlap_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     duration::bounded(deserializer, Span(0), Span::hours(2))
+}
+
+fn look_back_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    duration::bounded(deserializer, Span(0), Span::hours(1))
 }
 
 fn rate_share_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
@@ -210,6 +222,7 @@ mod tests {
             limit: 1_000,
             timeout: Span::seconds(40),
             overlap: Span::minutes(5),
+            look_back: Span::minutes(30),
             org: None,
         };
         assert_eq!(read(""), Ok(expect));

@@ -1,7 +1,7 @@
 //! A page of the log: from an address and a token to a whole page, or a [`Trouble`] with its name.
 //!
-//! A page is taken whole or not at all. Nothing of a reply that breaks off, is no list of events, or does not say
-//! where to go on leaves this file.
+//! A page is taken whole or not at all. Nothing of a reply that breaks off, is no list of events, or leads to another
+//! origin leaves this file.
 
 use std::time::Instant;
 
@@ -25,8 +25,8 @@ pub(super) struct Page {
     pub(super) inputs: Vec<Input>,
     /// How many records it holds.
     pub(super) records: usize,
-    /// Where to go on; of the same origin.
-    pub(super) next: Url,
+    /// Where to go on, of the same origin; `None` after the last page of a query with an end.
+    pub(super) next: Option<Url>,
     /// The server's clock when it answered.
     pub(super) date: Option<Timestamp>,
     /// When the whole of it was received.
@@ -65,7 +65,7 @@ impl Asker<'_> {
 
     async fn page(&self, url: &Url, reply: Response) -> Result<Page, Trouble> {
         let date = http::date(reply.headers());
-        let next = next_link(url, reply.headers(), self.home).and_then(|next| next.ok_or(Trouble::NoNextLink));
+        let next = next_link(url, reply.headers(), self.home);
         let body = http::body(reply, LONGEST_PAGE).await.map_err(|error| match error {
             BodyError::TooLong(_) => Trouble::TooLarge,
             BodyError::Broken(error) => Trouble::transport(&error),
