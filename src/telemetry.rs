@@ -5,3 +5,5 @@ pub mod exposition;
 pub mod log;
 pub mod metric;
 pub mod reference;
+pub mod snapshot;
+pub mod spelling;
