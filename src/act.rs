@@ -169,15 +169,15 @@ impl Config {
         Ok((self.name().to_owned(), Sink { kind, mode: self.mode() }))
     }
 
-    /// Makes what pushes metrics there, where anything is to be pushed. Nothing is sent and no secret is read.
+    /// Makes what pushes metrics and marks changes there, where it does. Nothing is sent and no secret is read.
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
     pub fn publisher(&self, secrets: impl Into<Secrets>) -> Result<Option<Publisher>, BuildError> {
         let secrets = secrets.into();
         let publisher = match self {
-            Self::Datadog(config) if config.metrics => Datadog::new(config, secrets).map(Datadog::publisher),
-            Self::Dynatrace(config) if config.metrics => Dynatrace::new(config, secrets).map(Dynatrace::publisher),
+            Self::Datadog(config) if config.publishes() => Datadog::new(config, secrets).map(Datadog::publisher),
+            Self::Dynatrace(config) if config.publishes() => Dynatrace::new(config, secrets).map(Dynatrace::publisher),
             Self::Alertmanager(_) | Self::Datadog(_) | Self::Dynatrace(_) | Self::Servicenow(_) | Self::Webhook(_) => {
                 return Ok(None);
             }

@@ -13,14 +13,19 @@
 //!   was taken, until it is too old ([`AGE`]) or too many wait; then the oldest goes and is counted.
 //! - The series of a push are capped; those left out are counted.
 //!
+//! Where events are told, the same counts give a marker for every interval in which policies changed ([`change`]).
+//!
 //! Nothing is kept over a restart: what was added between the last push and a kill is on `/metrics` only. No person is
 //! in a label, so none is in a tag. Metrics: `authwatch_published_points_total`, `authwatch_sink_series_dropped_total`,
-//! `authwatch_sink_requests_total`, `authwatch_sink_retries_total`. Condition: `publish/<name>`, which informs.
+//! `authwatch_sink_requests_total`, `authwatch_sink_retries_total`, for markers `authwatch_sink_actions_total`.
+//! Conditions: `publish/<name>` and, for markers, `publish/<name>/changes`, which inform.
 
+mod change;
 pub mod datadog;
 mod delta;
 pub mod dynatrace;
 mod item;
+mod mark;
 mod queue;
 mod task;
 
@@ -38,6 +43,7 @@ use crate::event::Span;
 use crate::telemetry::condition::Conditions;
 use crate::telemetry::metric::Metric;
 use crate::telemetry::snapshot::Snapshot;
+use change::Marker;
 use datadog::Datadog;
 use delta::Point;
 use dynatrace::Dynatrace;
@@ -87,6 +93,10 @@ impl Limits {
 pub(super) struct Settings {
     interval: Duration,
     limits: Limits,
+    /// Whether metrics are pushed.
+    metrics: bool,
+    /// Whether changes of policies are marked.
+    marks: bool,
 }
 
 fn interval<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -153,6 +163,14 @@ impl Target {
         match self {
             Self::Datadog(datadog) => datadog.push(batch).await,
             Self::Dynatrace(dynatrace) => dynatrace.push(batch).await,
+        }
+    }
+
+    /// Sends the marker of a change.
+    async fn mark(&self, marker: &Marker) -> Result<(), Failure> {
+        match self {
+            Self::Datadog(datadog) => datadog.mark(marker).await,
+            Self::Dynatrace(dynatrace) => dynatrace.mark(marker).await,
         }
     }
 }
@@ -243,8 +261,11 @@ pub fn spawn(
     }
     let base = read();
     let start = |publisher: Publisher| {
-        let condition = conditions.declare(&format!("publish/{}", publisher.name), false, "nothing pushed yet");
-        let task = task::Task::new(publisher, Arc::clone(read), &base, condition);
+        let (name, settings) = (&publisher.name, publisher.settings);
+        let declare = |name: String| conditions.declare(&name, false, "nothing pushed yet");
+        let condition = settings.metrics.then(|| declare(format!("publish/{name}")));
+        let marks = settings.marks.then(|| mark::Marks::new(&base, declare(format!("publish/{name}/changes"))));
+        let task = task::Task::new(publisher, Arc::clone(read), &base, (condition, marks));
         tokio::spawn(task.run(stop.clone()))
     };
     publishers.into_iter().map(start).collect()

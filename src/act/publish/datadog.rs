@@ -24,6 +24,7 @@ use url::Url;
 pub use config::{Config, ConfigError};
 pub(super) use series::{BUCKET_TAG, items};
 
+use super::change::Marker;
 use super::queue::Batch;
 use super::{Publisher, Pushed, page, refused, too_large};
 use crate::act::ledger::Ledger;
@@ -86,6 +87,12 @@ impl Datadog {
         }
         let pushed = self.post(&self.config.series_url, packed, true).await;
         pushed.map_or_else(Pushed::from, |()| Pushed::Taken { refused: 0, trouble: None })
+    }
+
+    /// Sends the marker of a change.
+    pub(super) async fn mark(&self, marker: &Marker) -> Result<(), Failure> {
+        let body = event::change(marker, &self.config.tags);
+        self.post(&self.config.events_url, body.to_string().into_bytes(), false).await
     }
 
     /// Carries out one action; harmless when repeated, by the key of the alert.

@@ -27,6 +27,7 @@ use url::Url;
 pub use config::{Config, ConfigError};
 pub(super) use line::items;
 
+use super::change::Marker;
 use super::queue::Batch;
 use super::{Publisher, Pushed, page, refused, too_large};
 use crate::act::ledger::Ledger;
@@ -81,6 +82,11 @@ impl Dynatrace {
         let judged = |who: &str, reply: Reply| judge_lines(who, reply, batch);
         let pushed = self.post(&url, "metrics.ingest", "text/plain; charset=utf-8", body.into_bytes(), judged).await;
         pushed.unwrap_or_else(Pushed::from)
+    }
+
+    /// Sends the marker of a change.
+    pub(super) async fn mark(&self, marker: &Marker) -> Result<(), Failure> {
+        self.event(&event::deployment(marker, &self.config)).await
     }
 
     /// Carries out one action.

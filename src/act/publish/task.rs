@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::delta::Meter;
 use super::item::merge;
+use super::mark::Marks;
 use super::queue::Waiting;
 use super::{Publisher, Pushed, Read};
 use crate::act::retry::{Backoff, Failure};
@@ -55,7 +56,10 @@ impl Fate {
 pub(super) struct Task {
     publisher: Publisher,
     read: Read,
-    condition: Condition,
+    /// Absent where no metrics are pushed.
+    condition: Option<Condition>,
+    /// Absent where no changes are marked.
+    marks: Option<Marks>,
     meter: Meter,
     waiting: Waiting,
     backoff: Backoff,
@@ -73,12 +77,18 @@ pub(super) struct Task {
 
 impl Task {
     /// A task that goes on from a base line.
-    pub(super) fn new(publisher: Publisher, read: Read, base: &Snapshot, condition: Condition) -> Self {
+    pub(super) fn new(
+        publisher: Publisher,
+        read: Read,
+        base: &Snapshot,
+        (condition, marks): (Option<Condition>, Option<Marks>),
+    ) -> Self {
         let now = clock::monotonic();
         let settings = publisher.settings;
         Self {
             read,
             condition,
+            marks,
             meter: Meter::new(settings.limits.series, base),
             waiting: Waiting::new(settings.limits.waiting),
             backoff: Backoff::default(),
@@ -128,11 +138,15 @@ impl Task {
                     self.take().await;
                 }
             }
+            if let Some(marks) = &mut self.marks {
+                marks.send(&self.publisher.name, &self.publisher.target).await;
+            }
             if stopping {
                 break;
             }
-            let until =
-                self.held.filter(|_| self.waiting.front().is_some()).map_or(self.due, |held| held.min(self.due));
+            let held = self.held.filter(|_| self.waiting.front().is_some());
+            let marks = self.marks.as_ref().and_then(Marks::held);
+            let until = held.into_iter().chain(marks).fold(self.due, Instant::min);
             tokio::select! {
                 () = tokio::time::sleep(until.saturating_duration_since(clock::monotonic())) => {}
                 _ = stop.changed() => {}
@@ -144,7 +158,8 @@ impl Task {
     async fn take(&mut self) {
         let read = self.read.clone();
         let now = clock::monotonic();
-        self.due = (self.due + self.publisher.settings.interval).max(now);
+        let interval = self.publisher.settings.interval;
+        self.due = if self.due + interval > now { self.due + interval } else { now + interval };
         let snapshot = match tokio::task::spawn_blocking(move || read()).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
@@ -152,14 +167,19 @@ impl Task {
                 return;
             }
         };
+        let (last, at) = (self.last.0, time_after(self.last.0, clock::now()));
+        let seconds = now.duration_since(self.last.1).as_secs_f64().round().max(1.0);
+        self.last = (at, now);
+        if let Some(marks) = &mut self.marks {
+            marks.take(&self.publisher.name, &snapshot, last, at);
+        }
+        if self.condition.is_none() {
+            return;
+        }
         let (points, left_out) = self.meter.take(&snapshot);
         let (items, collided) = merge(self.publisher.target.items(&points));
         let dropped = (left_out + collided) as u64;
         Metric::SinkSeriesDropped.counter(&[&self.publisher.name]).increment(dropped);
-        let seconds = now.duration_since(self.last.1).as_secs_f64().round().max(1.0);
-        // Of two counts of one second the other side would keep one.
-        let at = clock::now().max(self.last.0 + Span::seconds(1));
-        self.last = (at, now);
         self.trouble = None;
         let gone = self.waiting.add(at, seconds as u64, items, self.publisher.target.per_request());
         self.count(Fate::NoRoom, gone);
@@ -212,14 +232,15 @@ impl Task {
 
     /// The last request went well; what was refused since the last snapshot still counts.
     fn well(&self) {
+        let Some(condition) = &self.condition else { return };
         match &self.trouble {
             None => {
-                if self.condition.ok() {
+                if condition.ok() {
                     tracing::info!(sink = self.publisher.name, "metrics are pushed");
                 }
             }
             Some(trouble) => {
-                if self.condition.failing(trouble) {
+                if condition.failing(trouble) {
                     tracing::warn!(sink = self.publisher.name, trouble, "metrics are pushed, but not all are taken");
                 }
             }
@@ -228,7 +249,7 @@ impl Task {
 
     /// Something failed: said once, until it changes.
     fn ill(&self, failure: &Failure) {
-        if self.condition.failing(&failure.detail) {
+        if self.condition.as_ref().is_some_and(|condition| condition.failing(&failure.detail)) {
             let (reason, detail) = (failure.reason.as_str(), &failure.detail);
             tracing::warn!(sink = self.publisher.name, reason, detail, "metrics are not pushed");
         }
@@ -238,6 +259,30 @@ impl Task {
         if points > 0 {
             let labels = [self.publisher.name.as_str(), fate.as_str()];
             Metric::PublishedPoints.counter(&labels).increment(points as u64);
+        }
+    }
+}
+
+/// The time of a snapshot: now, but never within a second of the one before, as of two counts of one second the other
+/// side would keep one. A clock that was set back by more is believed.
+fn time_after(last: Timestamp, now: Timestamp) -> Timestamp {
+    if last - now > Span::minutes(1) { now } else { now.max(last + Span::seconds(1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap_no_two_snapshots_have_the_same_second() {
+        let last = Timestamp(100_000_900);
+        for (now, expect) in [
+            (100_060_000, 100_060_000),
+            (100_001_100, 100_001_900),
+            (100_000_000, 100_001_900),
+            (99_000_000, 99_000_000),
+        ] {
+            assert_eq!(time_after(last, Timestamp(now)), Timestamp(expect), "{now}");
         }
     }
 }

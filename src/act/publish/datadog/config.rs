@@ -32,7 +32,7 @@ pub struct Config {
     pub mode: Mode,
     /// Whether metrics are pushed; default `true`.
     pub metrics: bool,
-    /// Whether incidents are told as events; default `true`.
+    /// Whether incidents are told and changes of policies are marked as events; default `true`.
     pub events: bool,
     /// How often metrics are pushed; default 60 s.
     pub interval: Duration,
@@ -200,7 +200,13 @@ impl Config {
 
     /// How metrics are pushed.
     pub(in crate::act::publish) fn settings(&self) -> Settings {
-        Settings { interval: self.interval, limits: self.limits }
+        let (interval, limits, metrics) = (self.interval, self.limits, self.metrics);
+        Settings { interval, limits, metrics, marks: self.events && self.mode == Mode::Live }
+    }
+
+    /// Whether there is anything to do every interval.
+    pub(in crate::act) fn publishes(&self) -> bool {
+        self.settings().metrics || self.settings().marks
     }
 }
 
@@ -250,7 +256,7 @@ mod tests {
             ("tags", json!({ "incident": "x" }), "may not set `incident`"),
             ("limits", json!({ "series": 0 }), "`limits` are `series` 1 to"),
             ("limits", json!({ "rows": 1 }), "unknown field `rows`"),
-            ("api_key", json!("abc"), "invalid type"),
+            ("api_key", json!("abc"), "unknown variant `abc`"),
             ("app_key", json!({ "env": "A" }), "unknown field `app_key`"),
         ] {
             let error = parse(key, value.clone()).expect_err(key);

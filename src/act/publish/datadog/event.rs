@@ -1,9 +1,10 @@
-//! An incident as an alert event of Datadog's events API v2. Pure.
+//! Incidents as alert events of Datadog's events API v2, changes of policies as change events. Pure.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::super::change::Marker;
 use super::super::cut;
 use super::series::tag;
 use crate::action::{IncidentAction, IncidentStep, Severity};
@@ -57,6 +58,26 @@ pub(super) fn alert(action: &IncidentAction, more: &BTreeMap<String, String>, no
     if action.at <= now && now - action.at <= OLDEST {
         attributes["timestamp"] = json!(action.at.to_string());
     }
+    json!({ "data": { "type": "event", "attributes": attributes } })
+}
+
+/// The change event of a marker.
+pub(super) fn change(marker: &Marker, more: &BTreeMap<String, String>) -> Value {
+    let Marker { org, kind, until, .. } = marker;
+    let ours = [tag("org", org), tag("kind", kind)].into_iter();
+    let tags: Vec<String> = ours.chain(more.iter().map(|(name, value)| tag(name, value))).collect();
+    let attributes = json!({
+        "title": cut(&marker.title(), TITLE),
+        "message": cut(&marker.text(), MESSAGE),
+        "category": "change",
+        "integration_id": "custom-events",
+        "timestamp": until.to_string(),
+        "tags": tags,
+        "attributes": {
+            "changed_resource": { "name": format!("{org} {kind}"), "type": "configuration" },
+            "change_metadata": { "count": marker.count },
+        },
+    });
     json!({ "data": { "type": "event", "attributes": attributes } })
 }
 

@@ -35,7 +35,7 @@ pub struct Config {
     pub mode: Mode,
     /// Whether metrics are pushed; default `true`.
     pub metrics: bool,
-    /// Whether incidents are told as events; default `true`.
+    /// Whether incidents are told and changes of policies are marked as events; default `true`.
     pub events: bool,
     /// How often metrics are pushed; default 60 s.
     pub interval: Duration,
@@ -160,7 +160,7 @@ impl TryFrom<Raw> for Config {
         if let Some((name, _)) = raw.dimensions.iter().find(is_bad) {
             return Err(ConfigError::Dimension(name.clone()));
         }
-        let ours = |name: &&String| is_ours(name) || super::event::PROPERTIES.contains(&name.as_str());
+        let ours = |name: &&String| is_ours(name) || super::event::is_ours(name);
         if let Some(name) = raw.dimensions.keys().find(ours) {
             return Err(ConfigError::Ours(name.clone()));
         }
@@ -207,7 +207,13 @@ impl Config {
 
     /// How metrics are pushed.
     pub(in crate::act::publish) fn settings(&self) -> Settings {
-        Settings { interval: self.interval, limits: self.limits }
+        let (interval, limits, metrics) = (self.interval, self.limits, self.metrics);
+        Settings { interval, limits, metrics, marks: self.events && self.mode == Mode::Live }
+    }
+
+    /// Whether there is anything to do every interval.
+    pub(in crate::act) fn publishes(&self) -> bool {
+        self.settings().metrics || self.settings().marks
     }
 
     /// How long after it was told last an opening is repeated.

@@ -1,17 +1,22 @@
-//! Incidents as events of Dynatrace's events API v2. Pure.
+//! Incidents as events of Dynatrace's events API v2, changes of policies as deployments. Pure.
 //!
 //! The event that opens a problem carries no time, so that each repetition holds the problem open from then on, and is
 //! the same to the last byte as long as it is made from the same action.
 
 use serde_json::{Value, json};
 
+use super::super::change::Marker;
 use super::super::cut;
 use super::Config;
 use crate::action::{IncidentAction, IncidentStep, Severity};
 
-/// Properties that authwatch writes.
-pub(super) const PROPERTIES: [&str; 9] =
-    ["org", "incident", "rule", "severity", "step", "people", "onset", "description", "note"];
+/// Whether authwatch writes this property.
+pub(super) fn is_ours(name: &str) -> bool {
+    PROPERTIES.contains(&name) || ["kind", "count"].contains(&name)
+}
+
+/// Properties of an incident.
+const PROPERTIES: [&str; 9] = ["org", "incident", "rule", "severity", "step", "people", "onset", "description", "note"];
 
 /// Characters of the title and of a property.
 const TITLE: usize = 500;
@@ -58,10 +63,35 @@ fn event(action: &IncidentAction, config: &Config) -> Value {
         &action.description,
         &action.note,
     ];
-    let ours = PROPERTIES.into_iter().zip(values).filter(|(_, value)| !value.is_empty());
+    let ours: Vec<_> = PROPERTIES.into_iter().zip(values).collect();
+    select(json!({ "properties": properties(&ours, config) }), config)
+}
+
+/// The deployment event of a marker.
+pub(super) fn deployment(marker: &Marker, config: &Config) -> Value {
+    let Marker { org, kind, count, until, .. } = marker;
+    let (count, text, title) = (count.to_string(), marker.text(), marker.title());
+    let ours = [
+        ("org", org.as_str()),
+        ("kind", kind),
+        ("count", &count),
+        ("description", &text),
+        ("dt.event.deployment.name", &title),
+    ];
+    let mut event = json!({ "properties": properties(&ours, config) });
+    event["eventType"] = json!("CUSTOM_DEPLOYMENT");
+    event["title"] = json!(cut(&title, TITLE));
+    event["startTime"] = json!(until.0);
+    select(event, config)
+}
+
+fn properties(ours: &[(&str, &str)], config: &Config) -> serde_json::Map<String, Value> {
+    let ours = ours.iter().copied().filter(|(_, value)| !value.is_empty());
     let more = config.dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let properties = ours.chain(more).map(|(name, value)| (name.to_owned(), json!(cut(value, PROPERTY))));
-    let mut event = json!({ "properties": properties.collect::<serde_json::Map<_, _>>() });
+    ours.chain(more).map(|(name, value)| (name.to_owned(), json!(cut(value, PROPERTY)))).collect()
+}
+
+fn select(mut event: Value, config: &Config) -> Value {
     if let Some(selector) = &config.entity_selector {
         event["entitySelector"] = json!(selector);
     }
