@@ -8,7 +8,8 @@
 //!   committed counts were restored, and the last one after the last commit.
 //! - A count that may have arrived is never sent again: the other side would add it twice (invariant 3). So a request
 //!   without a clear answer loses its counts, which are counted as `unknown`, and goes on with its gauges, which may be
-//!   said twice. During an outage it is this remainder that is tried, so an outage costs the counts of one request.
+//!   said twice. During an outage it is this remainder that is tried, so an outage costs the counts of one
+//!   request, seldom more.
 //! - What was certainly not taken (429, no connection, refused credentials) waits and is sent with the time at which it
 //!   was taken, until it is too old ([`AGE`]) or too many wait; then the oldest goes and is counted.
 //! - The series of a push are capped; those left out are counted.
@@ -70,8 +71,10 @@ pub struct Limits {
     pub waiting: usize,
 }
 
-/// The most series and waiting pushes that can be asked for.
-const LIMITS: Limits = Limits { series: 50_000, waiting: 1_000 };
+/// The most series, waiting pushes, and points that wait: about 250 bytes each.
+const SERIES: usize = 20_000;
+const WAITING: usize = 60;
+const POINTS: usize = 300_000;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -82,9 +85,13 @@ impl Default for Limits {
 impl Limits {
     /// Whether they are in bounds; the message where they are not.
     fn check(self) -> Result<(), String> {
-        let fits = (1..=LIMITS.series).contains(&self.series) && (1..=LIMITS.waiting).contains(&self.waiting);
-        let Limits { series, waiting } = LIMITS;
-        if fits { Ok(()) } else { Err(format!("`limits` are `series` 1 to {series} and `waiting` 1 to {waiting}")) }
+        if !(1..=SERIES).contains(&self.series) || !(1..=WAITING).contains(&self.waiting) {
+            return Err(format!("`limits` are `series` 1 to {SERIES} and `waiting` 1 to {WAITING}"));
+        }
+        if self.series * self.waiting > POINTS {
+            return Err(format!("`limits`: `series` times `waiting` points wait in memory, at most {POINTS}"));
+        }
+        Ok(())
     }
 }
 

@@ -255,6 +255,7 @@ mod tests {
             ("tags", json!({ "org": "x" }), "may not set `org`"),
             ("tags", json!({ "incident": "x" }), "may not set `incident`"),
             ("limits", json!({ "series": 0 }), "`limits` are `series` 1 to"),
+            ("limits", json!({ "series": 20_000 }), "`series` times `waiting`"),
             ("limits", json!({ "rows": 1 }), "unknown field `rows`"),
             ("api_key", json!("abc"), "unknown variant `abc`"),
             ("app_key", json!({ "env": "A" }), "unknown field `app_key`"),
