@@ -2,7 +2,7 @@
 //!
 //! A publisher is a task of its own beside the outbox, so that a slow or broken system delays nothing else. Each
 //! interval it takes one [snapshot](crate::telemetry::snapshot), turns counters into what was added since the last one
-//! ([`delta`]), spells it as the system wants it ([`item`]) and lets it wait its turn ([`queue`]). The rules, and why:
+//! (`delta`), spells it as the system wants it (`item`) and lets it wait its turn (`queue`). The rules, and why:
 //!
 //! - The snapshot at the start is the base line: a restart sends no count again (invariant 10). It is taken after the
 //!   committed counts were restored, and the last one after the last commit.
@@ -14,7 +14,7 @@
 //!   was taken, until it is too old ([`AGE`]) or too many wait; then the oldest goes and is counted.
 //! - The series of a push are capped; those left out are counted.
 //!
-//! Where events are told, the same counts give a marker for every interval in which policies changed ([`change`]).
+//! Where events are told, the same counts give a marker for every interval in which policies changed (`change`).
 //!
 //! Nothing is kept over a restart: what was added between the last push and a kill is on `/metrics` only. No person is
 //! in a label, so none is in a tag. Metrics: `authwatch_published_points_total`, `authwatch_sink_series_dropped_total`,
