@@ -6,12 +6,15 @@
 //! never holds up another. No reply of a sink goes back into the core. A sink in shadow mode ([`shadow`]) goes through
 //! all of this and sends nothing.
 //!
+//! Metrics are pushed beside all this, without outbox and ledger: see [`publish`].
+//!
 //! Metrics: `authwatch_sink_requests_total`, `authwatch_sink_actions_total`, `authwatch_sink_retries_total`,
 //! `authwatch_sink_lookup_mismatches_total`, `authwatch_outbox_rows`. Condition: `sink/<name>`, which informs and does
 //! not gate readiness.
 
 pub mod ledger;
 pub mod notify;
+pub mod publish;
 pub mod queue;
 pub mod retry;
 pub mod shadow;
@@ -38,6 +41,9 @@ use ledger::Ledger;
 use notify::alertmanager::{self, Alertmanager};
 use notify::servicenow::{self, Servicenow};
 use notify::webhook::{self, Webhook};
+use publish::Publisher;
+use publish::datadog::{self, Datadog};
+use publish::dynatrace::{self, Dynatrace};
 use retry::Failure;
 use shadow::Mode;
 
@@ -47,6 +53,10 @@ use shadow::Mode;
 pub enum Config {
     /// Alerts in one or more Alertmanagers.
     Alertmanager(Box<alertmanager::Config>),
+    /// Metrics and events in Datadog.
+    Datadog(Box<datadog::Config>),
+    /// Metrics and events in Dynatrace.
+    Dynatrace(Box<dynatrace::Config>),
     /// ServiceNow incidents.
     Servicenow(Box<servicenow::Config>),
     /// A request of the receiver's own shape.
@@ -67,6 +77,8 @@ impl Config {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Alertmanager(_) => "alertmanager",
+            Self::Datadog(_) => "datadog",
+            Self::Dynatrace(_) => "dynatrace",
             Self::Servicenow(_) => "servicenow",
             Self::Webhook(_) => "webhook",
         }
@@ -76,6 +88,8 @@ impl Config {
     pub fn name(&self) -> &str {
         match self {
             Self::Alertmanager(config) => &config.name,
+            Self::Datadog(config) => &config.name,
+            Self::Dynatrace(config) => &config.name,
             Self::Servicenow(config) => &config.name,
             Self::Webhook(config) => &config.name,
         }
@@ -85,8 +99,19 @@ impl Config {
     pub fn mode(&self) -> Mode {
         match self {
             Self::Alertmanager(config) => config.mode,
+            Self::Datadog(config) => config.mode,
+            Self::Dynatrace(config) => config.mode,
             Self::Servicenow(config) => config.mode,
             Self::Webhook(config) => config.mode,
+        }
+    }
+
+    /// Whether it tells of incidents; one that only pushes metrics does not.
+    pub fn tells(&self) -> bool {
+        match self {
+            Self::Alertmanager(_) | Self::Servicenow(_) | Self::Webhook(_) => true,
+            Self::Datadog(config) => config.events,
+            Self::Dynatrace(config) => config.events,
         }
     }
 
@@ -94,6 +119,8 @@ impl Config {
     pub fn secrets(&mut self) -> Vec<&mut SecretRef> {
         match self {
             Self::Alertmanager(config) => config.secrets(),
+            Self::Datadog(config) => config.secrets(),
+            Self::Dynatrace(config) => config.secrets(),
             Self::Servicenow(config) => config.secrets(),
             Self::Webhook(config) => config.secrets(),
         }
@@ -106,7 +133,7 @@ impl Config {
     /// With the key and what is wrong, where a file cannot be read or its content cannot work.
     pub fn load(&mut self, base: &Path) -> Result<(), Remark> {
         match self {
-            Self::Alertmanager(_) | Self::Servicenow(_) => Ok(()),
+            Self::Alertmanager(_) | Self::Datadog(_) | Self::Dynatrace(_) | Self::Servicenow(_) => Ok(()),
             Self::Webhook(config) => config.load(base),
         }
     }
@@ -115,6 +142,8 @@ impl Config {
     pub fn warnings(&self) -> Vec<Remark> {
         let remark = match self {
             Self::Alertmanager(config) => config.warning(),
+            Self::Datadog(config) => config.warning(),
+            Self::Dynatrace(config) => config.warning(),
             Self::Servicenow(config) => config.warning(),
             Self::Webhook(config) => config.warning(),
         };
@@ -132,11 +161,29 @@ impl Config {
             Self::Alertmanager(config) => {
                 Alertmanager::new(config, secrets).map(|sink| Kind::Alertmanager(Box::new(sink)))
             }
+            Self::Datadog(config) => Datadog::new(config, secrets).map(|sink| Kind::Datadog(Box::new(sink))),
+            Self::Dynatrace(config) => Dynatrace::new(config, secrets).map(|sink| Kind::Dynatrace(Box::new(sink))),
             Self::Servicenow(config) => Servicenow::new(config, secrets).map(|sink| Kind::Servicenow(Box::new(sink))),
             Self::Webhook(config) => Webhook::new(config, secrets).map(|sink| Kind::Webhook(Box::new(sink))),
         };
         let kind = kind.map_err(|source| BuildError { kind: self.kind(), source })?;
         Ok((self.name().to_owned(), Sink { kind, mode: self.mode() }))
+    }
+
+    /// Makes what pushes metrics and marks changes there, where it does. Nothing is sent and no secret is read.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be made.
+    pub fn publisher(&self, secrets: impl Into<Secrets>) -> Result<Option<Publisher>, BuildError> {
+        let secrets = secrets.into();
+        let publisher = match self {
+            Self::Datadog(config) if config.publishes() => Datadog::new(config, secrets).map(Datadog::publisher),
+            Self::Dynatrace(config) if config.publishes() => Dynatrace::new(config, secrets).map(Dynatrace::publisher),
+            Self::Alertmanager(_) | Self::Datadog(_) | Self::Dynatrace(_) | Self::Servicenow(_) | Self::Webhook(_) => {
+                return Ok(None);
+            }
+        };
+        publisher.map(Some).map_err(|source| BuildError { kind: self.kind(), source })
     }
 }
 
@@ -159,6 +206,8 @@ pub struct Sink {
 #[derive(Debug)]
 enum Kind {
     Alertmanager(Box<Alertmanager>),
+    Datadog(Box<Datadog>),
+    Dynatrace(Box<Dynatrace>),
     Servicenow(Box<Servicenow>),
     Webhook(Box<Webhook>),
 }
@@ -227,11 +276,13 @@ impl Sink {
         }
         let Done { entry, result } = match &mut self.kind {
             Kind::Alertmanager(sink) => sink.tell(action, ledger).await?,
+            Kind::Datadog(sink) => sink.tell(action, ledger).await?,
+            Kind::Dynatrace(sink) => sink.tell(action, ledger).await?,
             Kind::Servicenow(sink) => sink.tell(action, ledger).await?,
             Kind::Webhook(sink) => sink.tell(action, ledger).await?,
         };
-        // Whatever was recorded in shadow mode is told by now. Only an alert has to be said again.
-        let last = entry.last.filter(|_| matches!(self.kind, Kind::Alertmanager(_)));
+        // Whatever was recorded in shadow mode is told by now. Only an alert or a problem has to be said again.
+        let last = entry.last.filter(|_| matches!(self.kind, Kind::Alertmanager(_) | Kind::Dynatrace(_)));
         Ok(Done { entry: LedgerEntry { shadowed: Vec::new(), last, ..entry }, result })
     }
 
@@ -239,7 +290,10 @@ impl Sink {
     pub(crate) async fn keep_alive(&mut self, ledger: &Ledger) -> Result<Option<Kept>, Failure> {
         match &mut self.kind {
             Kind::Alertmanager(sink) if self.mode == Mode::Live => sink.keep_alive(ledger).await.map(Some),
-            Kind::Alertmanager(_) | Kind::Servicenow(_) | Kind::Webhook(_) => Ok(None),
+            Kind::Dynatrace(sink) if self.mode == Mode::Live => sink.keep_alive(ledger).await.map(Some),
+            Kind::Alertmanager(_) | Kind::Datadog(_) | Kind::Dynatrace(_) | Kind::Servicenow(_) | Kind::Webhook(_) => {
+                Ok(None)
+            }
         }
     }
 
@@ -248,6 +302,8 @@ impl Sink {
     pub(crate) async fn probe(&mut self) -> Result<(), Failure> {
         match &mut self.kind {
             Kind::Alertmanager(sink) => sink.probe().await,
+            Kind::Datadog(sink) => sink.probe().await,
+            Kind::Dynatrace(sink) => sink.probe().await,
             Kind::Servicenow(sink) => sink.probe().await,
             Kind::Webhook(sink) => sink.probe().await,
         }
@@ -273,7 +329,7 @@ impl Sink {
         match &self.kind {
             Kind::Alertmanager(sink) => sink.trouble(),
             Kind::Servicenow(sink) => sink.trouble(),
-            Kind::Webhook(_) => None,
+            Kind::Datadog(_) | Kind::Dynatrace(_) | Kind::Webhook(_) => None,
         }
     }
 

@@ -157,14 +157,17 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let access = (config.listen, token.as_ref());
     let asker = ask::asker(inbox.downgrade());
-    let (address, web) = serve_web(access, view.clone(), &conditions, metrics, asker, stopped_web).await?;
+    let render = renderer(metrics.clone(), conditions.clone());
+    let (address, web) =
+        serve_web(access, view.clone(), &conditions, (metrics, render.clone()), asker, stopped_web).await?;
     tracing::info!(%address, "listening");
 
     let (store, Recovered { watch, positions, refolded }) = restore(config.state_dir.clone()).await?;
     let wake = Arc::new(Notify::new());
+    let telling = || parts.sinks.iter().filter(|sink| sink.tells());
     let built: Vec<(String, act::Sink)> =
-        parts.sinks.iter().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
-    let shadows = parts.sinks.iter().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
+        telling().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
+    let shadows = telling().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
     publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let configuration = (&parts.core, &parts.policies);
@@ -186,7 +189,9 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         once,
     };
     let sources = spawner.spawn_all(parts.sources, &positions)?;
-    let workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
+    let publishers = spawn::publishers(&parts.sinks, &secrets, render, &conditions, &stopped_sinks)?;
+    let mut workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
+    workers.extend(publishers);
     let pump = tokio::spawn(pump.run(messages));
     Ok(Running {
         address,
@@ -301,19 +306,29 @@ async fn web_token(config: &Config, secrets: &Secrets) -> Result<Option<Secret>,
     secrets.current(token).await.map(Some)
 }
 
+/// Gives the text of `/metrics`.
+type Render = Arc<dyn Fn() -> String + Send + Sync>;
+
+fn renderer(metrics: Arc<Handle>, conditions: Conditions) -> Render {
+    Arc::new(move || {
+        for (name, status) in conditions.read() {
+            Metric::ConditionOk.gauge(&[&name]).set(f64::from(u8::from(status.ok)));
+        }
+        metrics.render()
+    })
+}
+
 async fn serve_web(
     (listen, token): (SocketAddr, Option<&Secret>),
     view: watch::Receiver<Arc<View>>,
     conditions: &Conditions,
-    metrics: Arc<Handle>,
+    (upkeep, metrics): (Arc<Handle>, Render),
     asker: web::Asker,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
     let failed = |source| StartError::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let upkeep = metrics.clone();
-    let exposed = conditions.clone();
     let mut stop_upkeep = stop.clone();
     tokio::spawn(async move {
         loop {
@@ -323,13 +338,7 @@ async fn serve_web(
             }
         }
     });
-    let render = move || {
-        for (name, status) in exposed.read() {
-            Metric::ConditionOk.gauge(&[&name]).set(f64::from(u8::from(status.ok)));
-        }
-        metrics.render()
-    };
-    let shared = web::Shared { view, conditions: conditions.clone(), metrics: Arc::new(render), asker };
+    let shared = web::Shared { view, conditions: conditions.clone(), metrics, asker };
     let access = Access::new(address, token);
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;

@@ -6,3 +6,5 @@ pub mod log;
 pub mod metric;
 pub mod preflight;
 pub mod reference;
+pub mod snapshot;
+pub mod spelling;

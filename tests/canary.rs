@@ -5,6 +5,12 @@
 
 #[path = "daemon/process.rs"]
 mod process;
+mod support {
+    //! Stand-ins for systems that are told.
+    pub mod datadog;
+    pub mod dynatrace;
+    pub mod server;
+}
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,6 +19,8 @@ use authwatch::event::{Span, Timestamp};
 use authwatch::sim::{Awkward, Log, Org, Scenario};
 use process::{Home, records, run, until, world};
 use serde_json::{Value, json};
+use support::datadog::{API_KEY, Datadog};
+use support::dynatrace::{Dynatrace, TOKEN};
 
 /// In every canary.
 const MARK: &str = "canary";
@@ -105,11 +113,14 @@ fn is_clean(what: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_canary_leaves_by_metrics_log_ticket_or_api() {
+async fn no_canary_leaves_by_metrics_pushes_log_ticket_or_api() {
     let (day, count) = day();
     assert!(day.contains(MARK) && day.contains(NETWORK), "the day is seeded");
     let world = world(Scenario::QuietWeek, 10, process::start()).await;
+    let (datadog, dynatrace) = (Datadog::start().await, Dynatrace::start().await);
     let home = Home::of(&world, "");
+    std::fs::write(home.dir.path().join("key"), API_KEY).expect("written");
+    std::fs::write(home.dir.path().join("token"), TOKEN).expect("written");
     std::fs::write(home.dir.path().join("day.ndjson"), &day).expect("written");
     home.configure(&format!(
         "org: acme
@@ -122,8 +133,12 @@ sinks:
   - servicenow:
       url: {}
       auth: {{ basic: {{ user: {{ env: SN_USER }}, password: {{ env: SN_PASSWORD }} }} }}
+  - datadog: {{ url: {:?}, api_key: {{ file: key }}, interval: 1s, limits: {{ series: 15000, waiting: 20 }} }}
+  - dynatrace: {{ url: {:?}, token: {{ file: token }}, interval: 1s, limits: {{ series: 15000, waiting: 20 }} }}
 ",
-        world.servicenow_url
+        world.servicenow_url,
+        datadog.server.url,
+        format!("{}/e/env", dynatrace.server.url),
     ));
     let daemon = home.daemon().await;
     daemon.until_status("the day is counted", |status| records(status) == count).await;
@@ -133,6 +148,11 @@ sinks:
     })
     .await;
     is_clean("the ticket", &ticket);
+    until("an alert and a problem", async || {
+        let is_told = !datadog.alerts().is_empty() && !dynatrace.problems().is_empty();
+        is_told.then_some(()).ok_or_else(|| daemon.log().join("\n"))
+    })
+    .await;
     let metrics = daemon.get("/metrics").await.1;
     assert!(metrics.contains("authwatch_events_total"), "{metrics}");
     is_clean("the metrics", &metrics);
@@ -152,6 +172,13 @@ sinks:
     }
     let (_, log) = daemon.stop().await;
     is_clean("the log", &log.join("\n"));
+    assert!(!log.join("\n").contains(API_KEY) && !log.join("\n").contains(TOKEN), "no secret is logged");
+    for (what, bodies) in [("Datadog", datadog.bodies()), ("Dynatrace", dynatrace.bodies())] {
+        for part in ["authwatch.events.count", "authwatch.denied_checks.count", "deny_spike"] {
+            assert!(bodies.contains(part), "{part} went to {what}");
+        }
+        is_clean(what, &bodies);
+    }
     is_clean("`state show`", &home.run(&["state", "show", "--json"]).stdout);
     let file = home.dir.path().join("day.ndjson");
     let file = file.to_str().expect("text");

@@ -50,7 +50,7 @@ vocabulary! {
         Hibernating => "hibernating",
         /// The answer makes no sense.
         BadBody => "bad_body",
-        /// The answer is larger than the limit.
+        /// The answer is larger than our limit, or the request than theirs.
         BodyTooLarge => "body_too_large",
         /// The credentials are not accepted.
         Unauthorized => "unauthorized",

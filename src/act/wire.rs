@@ -23,6 +23,9 @@ const BODY: usize = 64 << 10;
 /// Characters of the other side's own words that go into a detail.
 const MESSAGE: usize = 200;
 
+/// When a rate limit begins anew.
+const RATE_LIMIT_RESET: header::HeaderName = header::HeaderName::from_static("x-ratelimit-reset");
+
 /// How to sign in, by reference. The secrets are read for every request, so a new one is in use at once.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,6 +132,8 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     /// `Retry-After` in seconds.
     pub(super) wait: Option<Duration>,
+    /// `X-RateLimit-Reset` in seconds; what it means is the other side's: a while, or a time.
+    pub(super) reset: Option<Duration>,
     /// A page for people.
     pub(super) is_page: bool,
     /// The body; an error where it did not come whole.
@@ -139,10 +144,11 @@ impl Reply {
     async fn read(response: Response) -> Self {
         let status = response.status();
         let text = |name: header::HeaderName| response.headers().get(name)?.to_str().ok();
-        let wait = text(header::RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+        let seconds = |name| text(name).and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+        let (wait, reset) = (seconds(header::RETRY_AFTER), seconds(RATE_LIMIT_RESET));
         let is_page = text(header::CONTENT_TYPE).is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
         let body = http::body(response, BODY).await;
-        Self { status, wait, is_page, body }
+        Self { status, wait, reset, is_page, body }
     }
 
     /// The other side's own words after a colon, shortened; nothing where they are a page or did not come whole.
@@ -212,7 +218,8 @@ mod tests {
 
     fn reply(code: u16, is_page: bool, body: &str) -> Reply {
         let status = StatusCode::from_u16(code).expect("a status");
-        Reply { status, wait: Some(Duration::from_secs(7)), is_page, body: Ok(body.as_bytes().to_vec()) }
+        let wait = Some(Duration::from_secs(7));
+        Reply { status, wait, reset: None, is_page, body: Ok(body.as_bytes().to_vec()) }
     }
 
     #[test]

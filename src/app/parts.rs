@@ -192,13 +192,13 @@ pub fn tables(rules: Option<&Path>) -> Result<Tables, PartsError> {
     Ok(Tables::from_yaml(&files)?)
 }
 
-/// The names of the sinks in the order of the file.
+/// The names of the sinks that tell of incidents, in the order of the file.
 ///
 /// # Errors
 /// Where a section is invalid.
 pub fn sink_names(config: &Config) -> Result<Vec<String>, PartsError> {
     let sinks = sinks(config, &mut Vec::new(), &mut Vec::new())?;
-    Ok(sinks.iter().map(|sink| sink.name().to_owned()).collect())
+    Ok(sinks.iter().filter(|sink| sink.tells()).map(|sink| sink.name().to_owned()).collect())
 }
 
 /// The groups whose people each org has to know: those of cohorts, of break-glass people, and of a file's policies.

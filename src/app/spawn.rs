@@ -1,4 +1,4 @@
-//! Sources as tasks: each with what it needs, and a way for its batches into the pump.
+//! Sources as tasks: each with what it needs, and a way for its batches into the pump. And what pushes metrics.
 //!
 //! An `okta` source is up to three tasks: the log, the policies, the people of groups. They share an address and a token
 //! and nothing else, so that trouble with one holds up no other.
@@ -10,9 +10,10 @@ use smol_str::SmolStr;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::StartError;
 use super::parts::SourcePart;
 use super::pump::Message;
+use super::{Render, StartError};
+use crate::act;
 use crate::classify::{Reader, Tables};
 use crate::event::{Org, SourceName, Timestamp};
 use crate::secret::Secrets;
@@ -20,6 +21,7 @@ use crate::source::kafka::Kafka;
 use crate::source::okta::{self, Beside, GroupReader, Okta, PolicyReader, Reads};
 use crate::source::{self, Batch, Position, ReadPage, ReadRecord};
 use crate::telemetry::condition::{Condition, Conditions};
+use crate::telemetry::snapshot;
 
 /// The tables in force; a reload replaces them between two pages.
 pub(super) type SharedTables = Arc<RwLock<Arc<Tables>>>;
@@ -30,6 +32,23 @@ pub(super) type WantedGroups = BTreeMap<Org, watch::Sender<BTreeSet<SmolStr>>>;
 /// The groups to begin with, by org.
 pub(super) fn wanted(groups: BTreeMap<Org, BTreeSet<SmolStr>>) -> WantedGroups {
     groups.into_iter().map(|(org, groups)| (org, watch::channel(groups).0)).collect()
+}
+
+/// Spawns what pushes metrics; they end when `stop` turns true. The metrics as they are now are the base line: the
+/// committed counts are there, and nothing was committed since.
+pub(super) fn publishers(
+    sinks: &[act::Config],
+    secrets: &Secrets,
+    render: Render,
+    conditions: &Conditions,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let mut publishers = Vec::new();
+    for sink in sinks {
+        publishers.extend(sink.publisher(secrets.clone())?);
+    }
+    let read: act::publish::Read = Arc::new(move || snapshot::read(&render()));
+    Ok(act::publish::spawn(publishers, &read, conditions, stop))
 }
 
 /// What every source is spawned with.

@@ -166,6 +166,10 @@ metrics_enum! {
     SinkLookupMismatches => ("authwatch_sink_lookup_mismatches_total", Counter, ["sink"],
         "Rows that a look-up returned although they are not ours; they are never written to."),
     OutboxRows => ("authwatch_outbox_rows", Gauge, ["sink"], "Actions that are durable and not yet done."),
+    PublishedPoints => ("authwatch_published_points_total", Counter, ["sink", "result"],
+        "Points for a metrics system by what became of them; `unknown` may have arrived and is never sent again."),
+    SinkSeriesDropped => ("authwatch_sink_series_dropped_total", Counter, ["sink"],
+        "Series left out of a push, beyond the cap of the sink or not to be told apart in its spelling, at each push."),
 
     // The daemon.
     Commits => ("authwatch_store_commits_total", Counter, [], "Transactions committed."),

@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Fault {
     /// This status, with `Retry-After` seconds; nothing is done.
     Refuse(u16, Option<u32>),
+    /// This status, with a line of the head; nothing is done.
+    RefuseWith(u16, &'static str),
     /// Nothing is done, and the connection is reset.
     ResetBefore,
     /// It is done, and the connection is reset.
@@ -102,17 +104,22 @@ async fn serve(mut stream: TcpStream, inner: Arc<Mutex<Inner>>) {
         inner.seen.push(seen.clone());
         // A question is answered well: what is scripted is for what is told.
         let fault = if seen.method == "GET" { None } else { inner.faults.pop_front() };
-        let is_done = !matches!(fault, Some(Fault::Refuse(..) | Fault::ResetBefore | Fault::Page));
+        let is_done =
+            !matches!(fault, Some(Fault::Refuse(..) | Fault::RefuseWith(..) | Fault::ResetBefore | Fault::Page));
         let answer = is_done.then(|| (inner.act)(&seen));
         (fault, answer)
     };
     let page = "<html><body>Sign in</body></html>".to_owned();
     let reply = match (fault, answer) {
-        (None, Some((status, kind, body))) => reply(status, kind, &body, body.len(), None),
-        (Some(Fault::Refuse(status, wait)), _) => reply(status, "text/plain", "awkward", 7, wait),
-        (Some(Fault::DoneThen(status)), _) => reply(status, "text/plain", "awkward", 7, None),
-        (Some(Fault::Page), _) => reply(200, "text/html; charset=utf-8", &page, page.len(), None),
-        (Some(Fault::DoneThenCut), _) => reply(200, "application/json", "{\"sta", 999, None),
+        (None, Some((status, kind, body))) => reply(status, kind, &body, body.len(), ""),
+        (Some(Fault::Refuse(status, wait)), _) => {
+            let wait = wait.map(|seconds| format!("Retry-After: {seconds}")).unwrap_or_default();
+            reply(status, "text/plain", "awkward", 7, &wait)
+        }
+        (Some(Fault::RefuseWith(status, line)), _) => reply(status, "text/plain", "awkward", 7, line),
+        (Some(Fault::DoneThen(status)), _) => reply(status, "text/plain", "awkward", 7, ""),
+        (Some(Fault::Page), _) => reply(200, "text/html; charset=utf-8", &page, page.len(), ""),
+        (Some(Fault::DoneThenCut), _) => reply(200, "application/json", "{\"sta", 999, ""),
         (Some(Fault::DoneThenSilence), _) => {
             tokio::time::sleep(Duration::from_secs(3_600)).await;
             return;
@@ -126,10 +133,10 @@ async fn serve(mut stream: TcpStream, inner: Arc<Mutex<Inner>>) {
     let _ = stream.shutdown().await;
 }
 
-fn reply(status: u16, kind: &str, body: &str, length: usize, wait: Option<u32>) -> String {
-    let wait = wait.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
+fn reply(status: u16, kind: &str, body: &str, length: usize, line: &str) -> String {
+    let line = if line.is_empty() { String::new() } else { format!("{line}\r\n") };
     format!(
-        "HTTP/1.1 {status} Awkward\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{wait}Connection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status} Awkward\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{line}Connection: close\r\n\r\n{body}"
     )
 }
 
