@@ -30,6 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::act;
+use crate::action::Topics;
 use crate::clock;
 use crate::config::{Config, Environment};
 use crate::secret::vault::{SetupError, Vault};
@@ -42,10 +43,10 @@ use crate::telemetry::metric::Metric;
 use crate::web::{self, Access, View};
 use parts::{Parts, PartsError};
 use publish::Publisher;
-use pump::{Message, Pump};
+use pump::{Message, Pump, Told};
 pub use pump::{PumpError, Recovered, recover};
 use reload::Started;
-use spawn::{SharedTables, Spawner, WantedGroups};
+use spawn::{SharedTables, Spawner, Wanted, WantedGroups};
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
 const INBOX: usize = 4;
@@ -129,6 +130,7 @@ pub struct Running {
     stop_sinks: watch::Sender<bool>,
     stop_web: watch::Sender<bool>,
     sinks: Vec<String>,
+    forwards: Vec<String>,
     pump: JoinHandle<Result<(), PumpError>>,
     sources: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
@@ -160,7 +162,12 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (address, web) = serve_web(access, view.clone(), &conditions, metrics, asker, stopped_web).await?;
     tracing::info!(%address, "listening");
 
-    let (store, Recovered { watch, positions, refolded }) = restore(config.state_dir.clone()).await?;
+    let (state_dir, queue_bytes) = (config.state_dir.clone(), config.limits.queue_bytes);
+    let forwards: Vec<act::forward::Forwarder> =
+        parts.forwards.iter().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
+    let places: Vec<(String, Topics)> = forwards.iter().map(act::forward::Forwarder::place).collect();
+    let wanted = Topics::any(places.iter().map(|(_, topics)| *topics));
+    let (store, Recovered { watch, positions, refolded }) = restore(state_dir, queue_bytes, places.clone()).await?;
     let wake = Arc::new(Notify::new());
     let built: Vec<(String, act::Sink)> =
         parts.sinks.iter().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
@@ -168,8 +175,9 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let configuration = (&parts.core, &parts.policies);
-    let pump =
-        Pump::new(store.clone(), (watch, refolded), configuration, sinks.clone(), wake.clone(), publisher, restored)?;
+    let told = Told { sinks: sinks.clone(), wake: wake.clone(), wanted, wake_forwards: Arc::new(Notify::new()) };
+    let wake_forwards = told.wake_forwards.clone();
+    let pump = Pump::new(store.clone(), (watch, refolded), configuration, told, publisher, restored)?;
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
@@ -184,9 +192,11 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         groups: &groups,
         stop: &stopped_sources,
         once,
+        wanted: Wanted(wanted),
     };
     let sources = spawner.spawn_all(parts.sources, &positions)?;
-    let workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
+    let mut workers = act::forward::spawn(forwards, &store, &conditions, &wake_forwards, &stopped_sinks);
+    workers.extend(act::spawn(built, store.clone(), &conditions, wake, stopped_sinks));
     let pump = tokio::spawn(pump.run(messages));
     Ok(Running {
         address,
@@ -204,6 +214,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         stop_sinks,
         stop_web,
         sinks,
+        forwards: places.into_iter().map(|(name, _)| name).collect(),
         pump,
         sources,
         workers,
@@ -211,10 +222,18 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     })
 }
 
-/// Opens the state and rebuilds the core from it.
-async fn restore(state_dir: PathBuf) -> Result<(Arc<Store>, Recovered), StartError> {
+/// Opens the state and rebuilds the core from it. Whoever is forwarded to has a place in the queue from here on.
+async fn restore(
+    state_dir: PathBuf,
+    queue_bytes: u64,
+    places: Vec<(String, Topics)>,
+) -> Result<(Arc<Store>, Recovered), StartError> {
     tokio::task::spawn_blocking(move || {
-        let store = Store::open(&state_dir)?;
+        let store = Store::open(&state_dir)?.with_queue_bytes(queue_bytes);
+        let gone = store.set_forward_sinks(&places)?;
+        if gone > 0 {
+            tracing::info!(records = gone, "records that no sink is still to have went from the queue");
+        }
         let recovered = pump::recover(&store)?;
         Ok((Arc::new(store), recovered))
     })
@@ -250,7 +269,7 @@ impl Running {
 
     /// Stops in order: sources, the pump with a last snapshot, sinks, the web server. With `drain_sinks` the sinks may
     /// empty the outbox first. All of it ends within the grace, but for the last commit, which is never cut short.
-    /// Gives how many actions still wait for their sink; the next start goes on with them.
+    /// Gives how many actions and records still wait for their sink; the next start goes on with them.
     ///
     /// # Errors
     /// Where the pump failed.
@@ -263,7 +282,10 @@ impl Running {
         }
         drop(self.inbox);
         let ended = self.pump.await.unwrap_or(Err(PumpError::Ended));
-        let waiting = || self.sinks.iter().map(|sink| self.store.count(sink).unwrap_or(0)).sum::<u64>();
+        let waiting = || {
+            let actions = self.sinks.iter().map(|sink| self.store.count(sink).unwrap_or(0)).sum::<u64>();
+            actions + self.forwards.iter().map(|sink| self.store.forward_waiting(sink).unwrap_or(0)).sum::<u64>()
+        };
         if drain_sinks {
             let emptied = async {
                 while waiting() > 0 {

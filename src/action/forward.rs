@@ -148,6 +148,11 @@ impl Topics {
         Self(self.0 | other.0)
     }
 
+    /// All that any of them has.
+    pub fn any(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::NONE, Self::or)
+    }
+
     /// As a number, to be stored.
     pub const fn bits(self) -> u32 {
         self.0

@@ -283,12 +283,13 @@ impl Okta {
         let source = &self.name;
         let mut inputs = Vec::with_capacity(page.inputs.len() + 2);
         inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: false });
+        let texts = page.texts.into_iter().map(|(at, text)| (inputs.len() + at, text)).collect();
         inputs.extend(page.inputs);
         if !backlog {
             inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: true });
         }
         let position = self.place.position();
-        let batch = Batch { source: source.clone(), inputs, position, received: page.received, backlog };
+        let batch = Batch { source: source.clone(), inputs, texts, position, received: page.received, backlog };
         let length = if backlog { Duration::ZERO } else { self.poll_interval };
         (batch, Wait { cause: "poll", length })
     }

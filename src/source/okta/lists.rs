@@ -150,7 +150,14 @@ impl Beside {
     /// What was read, as a batch: no position moves with it.
     pub(super) fn batch(&self, input: Input) -> Batch {
         let received = clock::monotonic();
-        Batch { source: self.name.clone(), inputs: vec![input], position: None, received, backlog: false }
+        Batch {
+            source: self.name.clone(),
+            inputs: vec![input],
+            texts: Vec::new(),
+            position: None,
+            received,
+            backlog: false,
+        }
     }
 }
 
