@@ -328,12 +328,17 @@ impl Store {
         self.write("replay dead letters", |txn| {
             let mut meta = txn.open_table(META)?;
             let (mut rows, mut dead) = (txn.open_table(FORWARDS)?, txn.open_table(DEAD_FORWARDS)?);
-            let mut packer = Packer::new()?;
+            let (mut packer, mut places) = (Packer::new()?, txn.open_table(CURSORS)?);
+            if places.get(sink)?.is_none() {
+                // Its place would be behind them otherwise, at the next start.
+                let last = number(&meta, meta::FORWARD_LAST)?.unwrap_or(0);
+                places.insert(sink, (last, 0, 0))?;
+            }
             for (sequence, letter) in &letters {
                 push(&mut rows, &mut meta, &mut packer, (Topics::ALL, sink, &letter.forwarded))?;
                 dead.remove((sink, *sequence))?;
             }
-            keep_within(&mut rows, &mut txn.open_table(CURSORS)?, &mut meta, self.queue_limit)?;
+            keep_within(&mut rows, &mut places, &mut meta, self.queue_limit)?;
             Ok(letters.len() as u64)
         })
     }
