@@ -83,6 +83,7 @@ pub struct Store {
     journal_limit: u64,
     outbox_limit: u64,
     queue_limit: u64,
+    dead_forward_limit: u64,
     _lock: DirLock,
 }
 
@@ -109,7 +110,18 @@ impl Store {
         let written_by = check_format(&db, &path)?;
         let (journal_limit, outbox_limit, queue_limit) = (JOURNAL_BYTES, OUTBOX_LIMIT, QUEUE_BYTES);
         let dir = dir.to_owned();
-        Ok(Self { dir, path, db, fresh, written_by, journal_limit, outbox_limit, queue_limit, _lock: lock })
+        Ok(Self {
+            dir,
+            path,
+            db,
+            fresh,
+            written_by,
+            journal_limit,
+            outbox_limit,
+            queue_limit,
+            dead_forward_limit: DEAD_FORWARD_LIMIT,
+            _lock: lock,
+        })
     }
 
     /// The same store with another bound on the journal, in packed bytes.
@@ -130,6 +142,13 @@ impl Store {
     #[must_use]
     pub fn with_queue_bytes(mut self, bytes: u64) -> Self {
         self.queue_limit = bytes;
+        self
+    }
+
+    /// The same store with another bound on the dead letters of things forwarded, over all sinks.
+    #[must_use]
+    pub fn with_dead_forward_limit(mut self, rows: u64) -> Self {
+        self.dead_forward_limit = rows;
         self
     }
 

@@ -50,6 +50,8 @@ pub struct Ahead {
     pub passed: u64,
     /// Its place.
     pub place: u64,
+    /// As many rows were looked at as are in one go: it is worth moving on without any that are wanted.
+    pub is_long: bool,
     /// Rows dropped before it had them, since it has a place.
     pub dropped: u64,
 }
@@ -221,10 +223,11 @@ impl Store {
             let held = txn.open_table(CURSORS)?.get(sink)?.map(|place| place.value());
             let no_place = || Trouble::Decode(format!("sink `{sink}` has no place in the queue").into());
             let (place, wanted, dropped) = held.ok_or_else(no_place)?;
-            let mut ahead = Ahead { place, passed: place, dropped, rows: Vec::new() };
-            let mut taken = 0;
+            let mut ahead = Ahead { place, passed: place, dropped, ..Ahead::default() };
+            let (mut taken, mut looked_at) = (0, 0);
             for row in txn.open_table(FORWARDS)?.range(place + 1..)?.take(LOOKED_AT) {
                 let (sequence, row) = row?;
+                looked_at += 1;
                 let (topics, only, packed) = split(row.value())?;
                 if is_for(sink, Topics::from_bits(wanted), topics, only) {
                     if ahead.rows.len() == limit {
@@ -240,6 +243,7 @@ impl Store {
                 }
                 ahead.passed = sequence.value();
             }
+            ahead.is_long = looked_at == LOOKED_AT;
             Ok(ahead)
         })
     }
@@ -254,8 +258,9 @@ impl Store {
             let Some((place, wanted, _)) = held else { return Ok(0) };
             let mut waiting = 0;
             for row in txn.open_table(FORWARDS)?.range(place + 1..)? {
-                let (topics, only, _) = split(row?.1.value()).map(|(topics, only, _)| (topics, only.to_owned(), ()))?;
-                waiting += u64::from(is_for(sink, Topics::from_bits(wanted), topics, &only));
+                let row = row?.1;
+                let (topics, only, _) = split(row.value())?;
+                waiting += u64::from(is_for(sink, Topics::from_bits(wanted), topics, only));
             }
             Ok(waiting)
         })
@@ -290,10 +295,11 @@ impl Store {
                 let mut dead = txn.open_table(DEAD_FORWARDS)?;
                 let letter = DeadForward { reason: reason.to_owned(), detail: detail.to_owned(), at, forwarded };
                 dead.insert((sink, sequence), encode(&letter)?.as_slice())?;
-                while dead.len()? > DEAD_FORWARD_LIMIT {
+                while dead.len()? > self.dead_forward_limit {
                     let oldest = dead.range((sink, 0)..=(sink, u64::MAX))?.next().transpose()?;
                     let Some(oldest) = oldest.map(|(key, _)| key.value().1) else { break };
                     dead.remove((sink, oldest))?;
+                    tracing::error!(sink, "there are too many dead letters; the sink's oldest is gone");
                 }
             }
             let mut places = txn.open_table(CURSORS)?;

@@ -201,7 +201,7 @@ pub fn record(n: u32, kind: Kind, outcome: Outcome, raw: Option<Box<str>>) -> Fo
     let org = Org::new("acme");
     let event = AuthEvent {
         org: org.clone(),
-        id: EventId(u128::from(n)),
+        id: EventId(u128::MAX - u128::from(n)),
         uuid: format!("u-{n}").into(),
         published: Some(time(n)),
         event_type: "policy.evaluate_sign_on".into(),

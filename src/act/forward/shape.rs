@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Forwarded, What};
+use crate::event::AuthEvent;
 
 /// How a record looks to the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -36,7 +37,7 @@ fn raw(forwarded: &Forwarded) -> Value {
             let record = raw.as_deref().and_then(|raw| serde_json::from_str::<Map<String, Value>>(raw).ok());
             let mut record = record.unwrap_or_default();
             withhold(&mut record, event.person.is_none());
-            (record, json!({ "event": event, "posture": posture }))
+            (record, json!({ "event": reading(event), "posture": posture }))
         }
         What::Finding(action) => (Map::new(), json!({ "finding": action })),
     };
@@ -46,6 +47,27 @@ fn raw(forwarded: &Forwarded) -> Value {
     }
     record.insert("authwatch".to_owned(), own);
     Value::Object(record)
+}
+
+/// What we make of an event: everything but the identities that are ours alone.
+fn reading(event: &AuthEvent) -> Value {
+    json!({
+        "published": event.published,
+        "event_type": event.event_type,
+        "kind": event.kind,
+        "credential": event.credential,
+        "phishing_resistant": event.phishing_resistant,
+        "outcome": event.outcome,
+        "okta_outcome": event.okta_outcome,
+        "reason": event.reason,
+        "person": event.person,
+        "attempt": event.flow,
+        "app": event.app,
+        "rule": event.rule,
+        "platform": event.platform,
+        "device": event.device,
+        "context": event.context,
+    })
 }
 
 /// Takes out what nobody may have: queries that can hold a state token, and what somebody who is nobody typed as a name.

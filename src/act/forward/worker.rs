@@ -126,7 +126,7 @@ impl Worker {
         if !ahead.rows.is_empty() {
             return self.forward(&ahead).await.map(|()| Turn::Worked);
         }
-        if ahead.passed > ahead.place && self.skipped.elapsed() >= LOOK {
+        if ahead.is_long || (ahead.passed > ahead.place && self.skipped.elapsed() >= LOOK) {
             // Now and then is enough: it only lets rows go that nobody wants any more.
             self.skipped = clock::monotonic();
             self.move_to(ahead.passed).await?;
