@@ -17,6 +17,7 @@ mod pump;
 mod reload;
 pub mod report;
 pub mod signals;
+mod sinks;
 mod spawn;
 
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -43,9 +44,10 @@ use crate::telemetry::metric::Metric;
 use crate::web::{self, Access, View};
 use parts::{Parts, PartsError};
 use publish::Publisher;
-use pump::{Message, Pump, Told};
+use pump::{Message, Pump};
 pub use pump::{PumpError, Recovered, recover};
 use reload::Started;
+use sinks::Sinks;
 use spawn::{SharedTables, Spawner, Wanted, WantedGroups};
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
@@ -129,8 +131,7 @@ pub struct Running {
     stop_sources: watch::Sender<bool>,
     stop_sinks: watch::Sender<bool>,
     stop_web: watch::Sender<bool>,
-    sinks: Vec<String>,
-    forwards: Vec<String>,
+    sinks: sinks::Names,
     pump: JoinHandle<Result<(), PumpError>>,
     sources: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
@@ -162,22 +163,14 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (address, web) = serve_web(access, view.clone(), &conditions, metrics, asker, stopped_web).await?;
     tracing::info!(%address, "listening");
 
-    let (state_dir, queue_bytes) = (config.state_dir.clone(), config.limits.queue_bytes);
-    let forwards: Vec<act::forward::Forwarder> =
-        parts.forwards.iter().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
-    let places: Vec<(String, Topics)> = forwards.iter().map(act::forward::Forwarder::place).collect();
-    let wanted = Topics::any(places.iter().map(|(_, topics)| *topics));
-    let (store, Recovered { watch, positions, refolded }) = restore(state_dir, queue_bytes, places.clone()).await?;
-    let wake = Arc::new(Notify::new());
-    let built: Vec<(String, act::Sink)> =
-        parts.sinks.iter().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
+    let sinks = Sinks::build(&parts, &secrets)?;
+    let (wanted, names) = (sinks.wanted(), sinks.names());
+    let restoring = restore(config.state_dir.clone(), config.limits.queue_bytes, sinks.places());
+    let (store, Recovered { watch, positions, refolded }) = restoring.await?;
     let shadows = parts.sinks.iter().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
     publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
-    let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let configuration = (&parts.core, &parts.policies);
-    let told = Told { sinks: sinks.clone(), wake: wake.clone(), wanted, wake_forwards: Arc::new(Notify::new()) };
-    let wake_forwards = told.wake_forwards.clone();
-    let pump = Pump::new(store.clone(), (watch, refolded), configuration, told, publisher, restored)?;
+    let pump = Pump::new(store.clone(), (watch, refolded), configuration, sinks.told(), publisher, restored)?;
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
@@ -195,8 +188,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         wanted: Wanted(wanted),
     };
     let sources = spawner.spawn_all(parts.sources, &positions)?;
-    let mut workers = act::forward::spawn(forwards, &store, &conditions, &wake_forwards, &stopped_sinks);
-    workers.extend(act::spawn(built, store.clone(), &conditions, wake, stopped_sinks));
+    let workers = sinks.spawn(&store, &conditions, stopped_sinks);
     let pump = tokio::spawn(pump.run(messages));
     Ok(Running {
         address,
@@ -213,8 +205,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         stop_sources,
         stop_sinks,
         stop_web,
-        sinks,
-        forwards: places.into_iter().map(|(name, _)| name).collect(),
+        sinks: names,
         pump,
         sources,
         workers,
@@ -282,10 +273,7 @@ impl Running {
         }
         drop(self.inbox);
         let ended = self.pump.await.unwrap_or(Err(PumpError::Ended));
-        let waiting = || {
-            let actions = self.sinks.iter().map(|sink| self.store.count(sink).unwrap_or(0)).sum::<u64>();
-            actions + self.forwards.iter().map(|sink| self.store.forward_waiting(sink).unwrap_or(0)).sum::<u64>()
-        };
+        let waiting = || self.sinks.waiting(&self.store);
         if drain_sinks {
             let emptied = async {
                 while waiting() > 0 {

@@ -229,7 +229,7 @@ fn dead_letters_of_both_kinds_are_listed_with_their_reason_and_come_back() {
     assert!(!everything.contains("ada@example.com") && !everything.contains("Ada Example"), "{everything}");
     let (code, _, error) = dead_letters(&dir, &["list", "--sink", "splonk"]);
     assert_eq!(code, 5);
-    assert!(error.contains("sink `splonk` has no dead letters (gone, splunk, webhook has)"), "{error}");
+    assert!(error.contains("sink `splonk` has no dead letters (these have: gone, splunk, webhook)"), "{error}");
 
     let (code, replayed, warned) = dead_letters(&dir, &["replay", "--json"]);
     assert_eq!(code, 0);

@@ -67,6 +67,8 @@ pub struct QueueSize {
 
 type Rows<'a> = Table<'a, u64, &'static [u8]>;
 type Places<'a> = Table<'a, &'static str, (u64, u32, u64)>;
+/// A sink with its place, what it wants and how many it lost.
+type Held = (String, (u64, u32, u64));
 type Numbers<'a> = Table<'a, &'static str, u64>;
 
 /// What stands before the packed thing.
@@ -156,9 +158,7 @@ fn keep_within(
     Ok(())
 }
 
-fn all_places(
-    places: &impl ReadableTable<&'static str, (u64, u32, u64)>,
-) -> Result<Vec<(String, (u64, u32, u64))>, Trouble> {
+fn all_places(places: &impl ReadableTable<&'static str, (u64, u32, u64)>) -> Result<Vec<Held>, Trouble> {
     let mut all = Vec::new();
     for row in places.iter()? {
         let (sink, place) = row?;

@@ -95,7 +95,8 @@ fn sinks(which: &Which, environment: &Environment) -> Result<(Store, Vec<String>
         None => Ok((store, have)),
         Some(name) if have.contains(name) => Ok((store, vec![name.clone()])),
         Some(name) => {
-            let have = if have.is_empty() { "nobody has any".to_owned() } else { format!("{} has", have.join(", ")) };
+            let have =
+                if have.is_empty() { "nobody has any".to_owned() } else { format!("these have: {}", have.join(", ")) };
             Err(Failure::could_not_run(anyhow::anyhow!("sink `{name}` has no dead letters ({have})")))
         }
     }
