@@ -66,7 +66,7 @@ impl Splunk {
 }
 
 fn id(event: &Value) -> String {
-    event["fields"]["authwatch_id"].as_str().expect("an id").to_owned()
+    event["fields"]["aw_id"].as_str().expect("an id").to_owned()
 }
 
 /// The events of a request.

@@ -3,8 +3,8 @@
 //! API: `POST /services/collector/event`, `POST /services/collector/ack`, `GET /services/collector/health`. The rules,
 //! and why:
 //!
-//! - Splunk knows no duplicates. So every record carries its stable id in the indexed field `authwatch_id`, and a search
-//!   says `dedup authwatch_id`.
+//! - Splunk knows no duplicates. So every record carries its stable id in the indexed field `aw_id`, and a search
+//!   says `dedup aw_id`.
 //! - Success is 200 **and** code 0 in the body: a proxy's sign-in page is 200 too.
 //! - Without acknowledgement, 200 means that the record is in the receiver's memory. With it (`ack`), nothing counts as
 //!   taken before the indexer says that it is stored, and what it does not say in time is sent again.
@@ -219,7 +219,7 @@ impl Splunk {
             envelope.insert("index".to_owned(), index.as_str().into());
         }
         envelope.insert("event".to_owned(), self.config.shape.encode(forwarded));
-        let own = [("authwatch_id", forwarded.id.as_str()), ("authwatch_org", forwarded.org.as_str())];
+        let own = [("aw_id", forwarded.id.as_str()), ("aw_org", forwarded.org.as_str())];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value)));
         let more = self.config.fields.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
         envelope.insert("fields".to_owned(), Value::Object(own.chain(more).collect()));

@@ -8,7 +8,7 @@
 //! knows: what a crash repeats, nobody here can know.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
@@ -20,6 +20,9 @@ use crate::store::{Ahead, Store};
 use crate::telemetry::condition::Condition;
 use crate::telemetry::metric::Metric;
 use crate::{clock, fault};
+
+/// How long the condition goes on saying that records were lost, at least: it is looked at now and then only.
+const LOSS_SHOWN: Duration = Duration::from_secs(300);
 
 /// The worker of one sink.
 #[derive(Debug)]
@@ -36,9 +39,9 @@ pub(super) struct Worker {
     narrowed: Option<usize>,
     /// Up to this number the receiver may have what it did not acknowledge.
     doubtful: u64,
-    /// Rows lost to the queue's bound, as last reported, and whether the sink has come to the end of the queue since.
+    /// Rows lost to the queue's bound, as last reported, and when that was.
     dropped: Option<u64>,
-    lossy: bool,
+    lost: Option<Instant>,
     /// When a place was last moved past rows that this sink does not want.
     skipped: Instant,
 }
@@ -66,7 +69,7 @@ impl Worker {
             narrowed: None,
             doubtful: 0,
             dropped: None,
-            lossy: false,
+            lost: None,
             skipped: clock::monotonic(),
         }
     }
@@ -136,7 +139,7 @@ impl Worker {
             self.kind.probe().await?;
             self.reached = true;
         }
-        self.lossy = false;
+        self.lost.take_if(|lost| lost.elapsed() >= LOSS_SHOWN);
         self.well();
         Ok(Turn::Idle(None))
     }
@@ -219,7 +222,7 @@ impl Worker {
         self.count("dropped", newly);
         if newly > 0 && self.dropped.is_some() {
             tracing::error!(sink = self.name, newly, "the queue was full; its oldest records were dropped");
-            self.lossy = true;
+            self.lost = Some(clock::monotonic());
         }
         self.dropped = Some(ahead.dropped);
         Ok(())
@@ -232,7 +235,7 @@ impl Worker {
     /// The last thing went well; what was lost and what the sink itself holds against it still counts.
     fn well(&self) {
         let lost = || format!("the queue was full: {} records were dropped so far", self.dropped.unwrap_or(0));
-        match self.lossy.then(lost).or_else(|| self.kind.trouble()) {
+        match self.lost.map(|_| lost()).or_else(|| self.kind.trouble()) {
             None => {
                 if self.condition.ok() {
                     tracing::info!(sink = self.name, "sink is well");

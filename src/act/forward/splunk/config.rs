@@ -158,7 +158,7 @@ pub enum ConfigError {
     #[error("`{0}` must not be empty (leave it out instead)")]
     Empty(&'static str),
     /// A field that cannot be one, or is ours.
-    #[error("`fields` has `{0}` (a name is letters, digits and `_`, and none begins with `authwatch_`)")]
+    #[error("`fields` has `{0}` (a name is letters, digits and `_`, and none begins with `aw_`)")]
     Field(String),
     /// More fields than anybody searches by.
     #[error("`fields` has more than {FIELDS} fields")]
@@ -235,7 +235,7 @@ impl TryFrom<Raw> for Config {
 
 fn is_field(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !name.is_empty() && name.bytes().all(fits) && !name.starts_with("authwatch_")
+    !name.is_empty() && name.bytes().all(fits) && !name.starts_with("aw_")
 }
 
 #[cfg(test)]
@@ -282,7 +282,7 @@ mod tests {
             ("shape", json!("leef"), "unknown variant `leef`"),
             ("index", json!(""), "`index` must not be empty"),
             ("fields", json!({ "a.b": "x" }), "`fields` has `a.b`"),
-            ("fields", json!({ "authwatch_id": "x" }), "`fields` has `authwatch_id`"),
+            ("fields", json!({ "aw_id": "x" }), "`fields` has `aw_id`"),
             ("ack_interval", json!("1ms"), "`ack_timeout` must be longer"),
             ("ack_timeout", json!("5s"), "`ack_timeout` must be longer"),
             ("batch_events", json!(0), "`batch_events` must be"),
