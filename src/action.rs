@@ -1,7 +1,11 @@
 //! Actions as plain values: what the core asks the edge to do. Nothing here does anything.
 
+mod forward;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+
+pub use forward::{Accepted, Forwarded, Topics, UnknownTopic, What};
 
 use crate::event::{Check, Org, Timestamp};
 

@@ -17,6 +17,7 @@ mod pump;
 mod reload;
 pub mod report;
 pub mod signals;
+mod sinks;
 mod spawn;
 
 use std::net::SocketAddr;
@@ -25,11 +26,12 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::act;
+use crate::action::Topics;
 use crate::clock;
 use crate::config::{Config, Environment};
 use crate::secret::vault::{SetupError, Vault};
@@ -45,7 +47,8 @@ use publish::Publisher;
 use pump::{Message, Pump};
 pub use pump::{PumpError, Recovered, recover};
 use reload::Started;
-use spawn::{SharedTables, Spawner, WantedGroups};
+use sinks::Sinks;
+use spawn::{SharedTables, Spawner, Wanted, WantedGroups};
 
 /// Batches that may wait for the pump, over all sources: what is in memory is a few pages.
 const INBOX: usize = 4;
@@ -128,7 +131,7 @@ pub struct Running {
     stop_sources: watch::Sender<bool>,
     stop_sinks: watch::Sender<bool>,
     stop_web: watch::Sender<bool>,
-    sinks: Vec<String>,
+    sinks: sinks::Names,
     pump: JoinHandle<Result<(), PumpError>>,
     sources: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
@@ -162,17 +165,14 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         serve_web(access, view.clone(), &conditions, (metrics, render.clone()), asker, stopped_web).await?;
     tracing::info!(%address, "listening");
 
-    let (store, Recovered { watch, positions, refolded }) = restore(config.state_dir.clone()).await?;
-    let wake = Arc::new(Notify::new());
-    let telling = || parts.sinks.iter().filter(|sink| sink.tells());
-    let built: Vec<(String, act::Sink)> =
-        telling().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
-    let shadows = telling().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
+    let sinks = Sinks::build(&parts, &secrets)?;
+    let (wanted, names) = (sinks.wanted(), sinks.names());
+    let restoring = restore(config.state_dir.clone(), config.limits.queue_bytes, sinks.places());
+    let (store, Recovered { watch, positions, refolded }) = restoring.await?;
+    let shadows = parts.sinks.iter().filter(|sink| sink.tells() && sink.mode() == act::shadow::Mode::Shadow);
     publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
-    let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let configuration = (&parts.core, &parts.policies);
-    let pump =
-        Pump::new(store.clone(), (watch, refolded), configuration, sinks.clone(), wake.clone(), publisher, restored)?;
+    let pump = Pump::new(store.clone(), (watch, refolded), configuration, sinks.told(), publisher, restored)?;
 
     let (stop_sources, stopped_sources) = watch::channel(false);
     let (stop_sinks, stopped_sinks) = watch::channel(false);
@@ -187,10 +187,11 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         groups: &groups,
         stop: &stopped_sources,
         once,
+        wanted: Wanted(wanted),
     };
     let sources = spawner.spawn_all(parts.sources, &positions)?;
     let publishers = spawn::publishers(&parts.sinks, &secrets, render, &conditions, &stopped_sinks)?;
-    let mut workers = act::spawn(built, store.clone(), &conditions, wake, stopped_sinks);
+    let mut workers = sinks.spawn(&store, &conditions, stopped_sinks);
     workers.extend(publishers);
     let pump = tokio::spawn(pump.run(messages));
     Ok(Running {
@@ -208,7 +209,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         stop_sources,
         stop_sinks,
         stop_web,
-        sinks,
+        sinks: names,
         pump,
         sources,
         workers,
@@ -216,10 +217,18 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     })
 }
 
-/// Opens the state and rebuilds the core from it.
-async fn restore(state_dir: PathBuf) -> Result<(Arc<Store>, Recovered), StartError> {
+/// Opens the state and rebuilds the core from it. Whoever is forwarded to has a place in the queue from here on.
+async fn restore(
+    state_dir: PathBuf,
+    queue_bytes: u64,
+    places: Vec<(String, Topics)>,
+) -> Result<(Arc<Store>, Recovered), StartError> {
     tokio::task::spawn_blocking(move || {
-        let store = Store::open(&state_dir)?;
+        let store = Store::open(&state_dir)?.with_queue_bytes(queue_bytes);
+        let gone = store.set_forward_sinks(&places)?;
+        if gone > 0 {
+            tracing::info!(records = gone, "records that no sink is still to have went from the queue");
+        }
         let recovered = pump::recover(&store)?;
         Ok((Arc::new(store), recovered))
     })
@@ -255,7 +264,7 @@ impl Running {
 
     /// Stops in order: sources, the pump with a last snapshot, sinks, the web server. With `drain_sinks` the sinks may
     /// empty the outbox first. All of it ends within the grace, but for the last commit, which is never cut short.
-    /// Gives how many actions still wait for their sink; the next start goes on with them.
+    /// Gives how many actions and records still wait for their sink; the next start goes on with them.
     ///
     /// # Errors
     /// Where the pump failed.
@@ -268,7 +277,7 @@ impl Running {
         }
         drop(self.inbox);
         let ended = self.pump.await.unwrap_or(Err(PumpError::Ended));
-        let waiting = || self.sinks.iter().map(|sink| self.store.count(sink).unwrap_or(0)).sum::<u64>();
+        let waiting = || self.sinks.waiting(&self.store);
         if drain_sinks {
             let emptied = async {
                 while waiting() > 0 {

@@ -55,7 +55,12 @@ impl Reader {
     /// Reads one record: an event, or a known envelope of events. At least one call per record, except that an empty
     /// list of events (`[]`, an event hook without events) gives none.
     pub fn read_record(&self, bytes: &[u8], each: &mut dyn FnMut(Result<AuthEvent, Reject>)) {
-        decode::record(bytes, &mut |found| each(self.classify(found)));
+        decode::record(bytes, &mut |found| each(self.classify(&found)));
+    }
+
+    /// Reads one record as [`Reader::read_record`] does, with the JSON text of each event; that of a reject is empty.
+    pub fn read_record_with_text(&self, bytes: &[u8], each: &mut dyn FnMut(Result<AuthEvent, Reject>, &str)) {
+        decode::record(bytes, &mut |found| each(self.classify(&found), content(&found)));
     }
 
     /// Reads one record as [`Reader::read_record`] does, and says what each reading rests on and where the request came
@@ -82,13 +87,30 @@ impl Reader {
     /// # Errors
     /// The body is no complete JSON array. Calls made before the error was found must be discarded by the caller.
     pub fn read_page(&self, body: &[u8], each: &mut dyn FnMut(Result<AuthEvent, Reject>)) -> Result<usize, PageError> {
-        Ok(decode::page(body, &mut |found| each(self.classify(found)))?)
+        Ok(decode::page(body, &mut |found| each(self.classify(&found)))?)
     }
 
-    fn classify(&self, found: Result<decode::Found<'_>, Reject>) -> Result<AuthEvent, Reject> {
-        let found = found?;
+    /// Reads one page as [`Reader::read_page`] does, with the JSON text of each event; that of a reject is empty.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_page_with_text(
+        &self,
+        body: &[u8],
+        each: &mut dyn FnMut(Result<AuthEvent, Reject>, &str),
+    ) -> Result<usize, PageError> {
+        Ok(decode::page(body, &mut |found| each(self.classify(&found), content(&found)))?)
+    }
+
+    fn classify(&self, found: &Result<decode::Found<'_>, Reject>) -> Result<AuthEvent, Reject> {
+        let found = found.as_ref().map_err(|reject| *reject)?;
         self.tables.classify(&self.org, found.event, found.content.as_bytes(), found.sent)
     }
+}
+
+/// The text that an event was read from.
+fn content<'a>(found: &Result<decode::Found<'a>, Reject>) -> &'a str {
+    found.as_ref().map_or("", |found| found.content)
 }
 
 impl Tables {

@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::event::{
-    Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
-    Timestamp, vocabulary,
+    Check, CheckVerdict, DeviceSignals, Person, Platform, PolicyRule, Posture, PostureCheck, PostureSource, Reason,
+    Risk, Timestamp, vocabulary,
 };
 use crate::input::Releases;
 
@@ -128,6 +128,18 @@ pub struct Evaluation {
     pub assurance: AssuranceResult,
     /// Why a grant should not be; empty for refusals.
     pub loose: Vec<Loose>,
+}
+
+impl From<&Evaluation> for Posture {
+    fn from(evaluation: &Evaluation) -> Self {
+        Self {
+            source: evaluation.source,
+            policy: evaluation.policy.clone(),
+            fail: evaluation.failing(),
+            unknown: evaluation.unknown(),
+            checks: evaluation.checks.clone(),
+        }
+    }
 }
 
 impl Evaluation {

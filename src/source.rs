@@ -18,13 +18,18 @@ pub mod file;
 pub mod kafka;
 pub mod okta;
 
+/// Takes what a record became; for an event that is wanted whole, with its text as JSON, which is boxed for nothing else.
+pub type EachRead<'e> = dyn FnMut(Result<AuthEvent, Reject>, Option<Box<str>>) + 'e;
+
 /// Reads one page of a source: calls back once for each record, in order, and returns how many there were. Where the
 /// page is cut off or no page at all it is an error that says why, and what was called back counts for nothing.
-pub type ReadPage =
-    Arc<dyn Fn(&[u8], &mut dyn FnMut(Result<AuthEvent, Reject>)) -> Result<usize, String> + Send + Sync>;
+pub type ReadPage = Arc<dyn Fn(&[u8], &mut EachRead<'_>) -> Result<usize, String> + Send + Sync>;
 
 /// Reads one record of a file: calls back for each event in it; an envelope can hold several.
-pub type ReadRecord = Arc<dyn Fn(&[u8], &mut dyn FnMut(Result<AuthEvent, Reject>)) + Send + Sync>;
+pub type ReadRecord = Arc<dyn Fn(&[u8], &mut EachRead<'_>) + Send + Sync>;
+
+/// Texts of inputs, by their place in the batch, in order; most inputs have none.
+pub type Texts = Vec<(usize, Box<str>)>;
 
 /// One element of `sources:` in the configuration, under the key of its kind.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -128,6 +133,8 @@ pub struct Batch {
     pub source: SourceName,
     /// Progress, events and rejects, in arrival order.
     pub inputs: Vec<Input>,
+    /// The records as they came, of those events that are wanted whole.
+    pub texts: Texts,
     /// Where to go on once these inputs are committed; `None` leaves the position as it is.
     pub position: Option<Position>,
     /// When the reply was received, for the time to a visible metric.

@@ -7,6 +7,7 @@
 //! replaced. Everything here blocks: call it from a thread or `spawn_blocking`.
 
 mod error;
+mod forward;
 mod journal;
 mod lock;
 mod outbox;
@@ -21,11 +22,12 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 
 pub use error::StoreError;
+pub use forward::{Ahead, DEAD_FORWARD_LIMIT, DeadForward, QUEUE_BYTES, QueueSize};
 pub use journal::JournalRows;
 pub use outbox::{DEAD_LETTER_LIMIT, DeadLetter, LedgerEntry, OUTBOX_LIMIT};
 pub use portable::JournalFile;
 
-use crate::action::Action;
+use crate::action::{Action, Forwarded, Topics};
 use crate::event::SourceName;
 use crate::input::Input;
 use crate::source::Position;
@@ -48,12 +50,14 @@ pub struct Commit {
     pub inputs: Vec<Input>,
     /// What is to be done, by sink, in order.
     pub outbox: Vec<(String, Action)>,
+    /// What is to be forwarded, in order, with what it is about.
+    pub forwards: Vec<(Topics, Forwarded)>,
 }
 
 impl Commit {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.positions.is_empty() && self.inputs.is_empty() && self.outbox.is_empty()
+        self.positions.is_empty() && self.inputs.is_empty() && self.outbox.is_empty() && self.forwards.is_empty()
     }
 }
 
@@ -78,6 +82,8 @@ pub struct Store {
     written_by: String,
     journal_limit: u64,
     outbox_limit: u64,
+    queue_limit: u64,
+    dead_forward_limit: u64,
     _lock: DirLock,
 }
 
@@ -102,9 +108,20 @@ impl Store {
         }
         let db = open_database(&path)?;
         let written_by = check_format(&db, &path)?;
-        let (journal_limit, outbox_limit) = (JOURNAL_BYTES, OUTBOX_LIMIT);
+        let (journal_limit, outbox_limit, queue_limit) = (JOURNAL_BYTES, OUTBOX_LIMIT, QUEUE_BYTES);
         let dir = dir.to_owned();
-        Ok(Self { dir, path, db, fresh, written_by, journal_limit, outbox_limit, _lock: lock })
+        Ok(Self {
+            dir,
+            path,
+            db,
+            fresh,
+            written_by,
+            journal_limit,
+            outbox_limit,
+            queue_limit,
+            dead_forward_limit: DEAD_FORWARD_LIMIT,
+            _lock: lock,
+        })
     }
 
     /// The same store with another bound on the journal, in packed bytes.
@@ -121,6 +138,20 @@ impl Store {
         self
     }
 
+    /// The same store with another bound on the queue of what is forwarded, in packed bytes.
+    #[must_use]
+    pub fn with_queue_bytes(mut self, bytes: u64) -> Self {
+        self.queue_limit = bytes;
+        self
+    }
+
+    /// The same store with another bound on the dead letters of things forwarded, over all sinks.
+    #[must_use]
+    pub fn with_dead_forward_limit(mut self, rows: u64) -> Self {
+        self.dead_forward_limit = rows;
+        self
+    }
+
     /// Whether there was no state before.
     pub fn is_fresh(&self) -> bool {
         self.fresh
@@ -133,7 +164,7 @@ impl Store {
 
     /// Stores a commit durably in one transaction and gives the newest journal number. An empty commit does nothing.
     ///
-    /// Outbox rows beyond the bound push the oldest rows out to the dead letters, logged as an error.
+    /// Rows of the queue beyond its bound push the oldest out, counted. Outbox rows beyond the bound push the oldest rows out to the dead letters, logged as an error.
     ///
     /// # Errors
     /// Where the transaction fails; nothing of it is stored then.
@@ -157,6 +188,7 @@ impl Store {
                 meta.insert(meta::JOURNAL_BYTES, bytes)?;
             }
             outbox::append(txn, &mut meta, &commit.outbox, self.outbox_limit)?;
+            forward::append(txn, &mut meta, &commit.forwards, self.queue_limit)?;
             Ok(last)
         })
     }
@@ -226,6 +258,16 @@ fn check_format(db: &Database, path: &Path) -> Result<String, StoreError> {
         if found != FORMAT {
             let path = path.to_owned();
             return Err(StoreError::OtherFormat { path, found, known: FORMAT, writer }.into());
+        }
+        let has_queue = match txn.open_table(tables::DEAD_FORWARDS) {
+            Ok(_) => true,
+            Err(redb::TableError::TableDoesNotExist(_)) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !has_queue {
+            let txn = db.begin_write()?;
+            tables::create_forwards(&txn)?;
+            txn.commit()?;
         }
         if writer != env!("CARGO_PKG_VERSION") {
             let txn = db.begin_write()?;

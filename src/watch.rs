@@ -28,8 +28,8 @@ pub use posture::{PolicyDecision, PostureCounts};
 pub use series::Series;
 pub use view::{OrgView, SeriesView};
 
-use crate::action::{Action, IncidentAction};
-use crate::event::{Org, Person, SourceName};
+use crate::action::{Accepted, Action, IncidentAction};
+use crate::event::{AuthEvent, Org, Person, Posture, SourceName};
 use crate::input::{CoreConfig, Input, OrgConfig};
 use crate::policy::fleet::Fleet;
 use org::OrgWatch;
@@ -85,14 +85,16 @@ impl Watch {
         &self.config
     }
 
-    /// Takes one input.
-    pub fn handle(&mut self, input: &Input) {
+    /// Takes one input. Says so where it is an event that is no duplicate and has a time that can be: what the shell
+    /// forwards is such an event, and the shell alone knows to whom.
+    pub fn handle(&mut self, input: &Input) -> Option<Accepted> {
         let mut out = Vec::new();
+        let mut accepted = None;
         match input {
             Input::Configure(config) => self.configure(config),
             Input::Event { source, event } => {
                 if let Some((org, setting)) = org_of(&mut self.orgs, &self.config, source, Some(&event.org)) {
-                    org.event(source, event, setting, &mut out);
+                    accepted = org.event(source, event, setting, &mut out);
                 }
             }
             Input::Reject { source, reason } => {
@@ -117,6 +119,13 @@ impl Watch {
             }
         }
         self.enqueue(out);
+        accepted
+    }
+
+    /// What the policies in force make of an event as it stands, without what others of its flow say; `None` where it is
+    /// no refusal by a policy, or says nothing of a device.
+    pub fn posture(&self, event: &AuthEvent) -> Option<Posture> {
+        self.orgs.get(&event.org)?.postures.read_alone(event, self.config.orgs.get(&event.org)?)
     }
 
     /// The next action, in the order in which they were decided.

@@ -250,14 +250,14 @@ fn listening_beyond_loopback_needs_a_token() {
 #[test]
 fn what_is_not_built_yet_is_accepted_with_one_warning_each() {
     let config = accepted(
-        "org: a\nsources:\n  - hook: { brokers: [x] }\n  - okta: {}\n  - hook: {}\nsinks:\n  - splunk: {}\n  - slack: {}\n",
+        "org: a\nsources:\n  - hook: { brokers: [x] }\n  - okta: {}\n  - hook: {}\nsinks:\n  - elastic: {}\n  - slack: {}\n",
     );
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
         [
             "a.yaml:3:5: the source `hook` is not built yet and is ignored",
-            "a.yaml:7:5: the sink `splunk` is not built yet and is ignored",
+            "a.yaml:7:5: the sink `elastic` is not built yet and is ignored",
             "a.yaml:8:5: the sink `slack` is not built yet and is ignored",
         ]
     );

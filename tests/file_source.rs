@@ -262,8 +262,8 @@ fn a_position_that_the_files_do_not_hold_is_refused() {
 /// Every record is a reject, so that the order can be read off the reasons; `{` begins an envelope of three.
 fn reader() -> ReadRecord {
     Arc::new(|bytes, each| match bytes {
-        [b'{', ..] => (0..3).for_each(|_| each(Err(Reject::NoEventType))),
-        _ => each(Err(Reject::NotAnObject)),
+        [b'{', ..] => (0..3).for_each(|_| each(Err(Reject::NoEventType), None)),
+        _ => each(Err(Reject::NotAnObject), None),
     })
 }
 

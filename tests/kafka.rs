@@ -11,7 +11,7 @@ use authwatch::classify::{Reader, Tables};
 use authwatch::event::{Org, SourceName};
 use authwatch::input::Input;
 use authwatch::source::kafka::{Config, Kafka, Timing};
-use authwatch::source::{Batch, Position};
+use authwatch::source::{Batch, Position, ReadRecord};
 use authwatch::telemetry::condition::Conditions;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -124,8 +124,12 @@ impl Running {
         config.check().expect("a valid section");
         let conditions = Conditions::default();
         let condition = conditions.declare("source/kafka:acme", true, "not read yet");
-        let read = Arc::new(|record: &[u8], each: &mut dyn FnMut(_)| {
-            Reader::new(Org::new("acme"), Arc::new(Tables::embedded())).read_record(record, each);
+        let read: ReadRecord = Arc::new(|record, each| {
+            let mut whole = |read: Result<_, _>, text: &str| {
+                let text = read.is_ok().then(|| text.into());
+                each(read, text);
+            };
+            Reader::new(Org::new("acme"), Arc::new(Tables::embedded())).read_record_with_text(record, &mut whole);
         });
         let name = SourceName::new("kafka:acme");
         let kafka = Kafka::new(config, name, position, read, condition, Arc::new(|_: &str| None).into());
@@ -204,7 +208,15 @@ impl Running {
 }
 
 /// The uuid of each event and the reason of each reject.
+/// What each event or reject is called; every event comes with the text that it was read from.
 fn words(batch: &Batch) -> Vec<String> {
+    let mut texts = batch.texts.iter();
+    for (at, input) in batch.inputs.iter().enumerate() {
+        if let Input::Event { event, .. } = input {
+            let (of, text) = texts.next().expect("a text for each event");
+            assert!(*of == at && text.contains(event.uuid.as_str()), "the text is of another event");
+        }
+    }
     let word = |input: &Input| match input {
         Input::Event { event, .. } => Some(event.uuid.to_string()),
         Input::Reject { reason, .. } => Some(reason.as_str().to_owned()),

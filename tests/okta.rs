@@ -182,7 +182,7 @@ fn reader() -> ReadPage {
             let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
             let published = Timestamp::parse(&text("published"));
             let event_type = record["eventType"].as_str().ok_or(Reject::NoEventType);
-            each(event_type.map(|event_type| an_event(&text("uuid"), published, event_type)));
+            each(event_type.map(|event_type| an_event(&text("uuid"), published, event_type)), None);
         }
         Ok(records.len())
     })

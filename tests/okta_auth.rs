@@ -376,8 +376,9 @@ impl Polling {
         let conditions = Conditions::default();
         let condition = conditions.declare("source/okta:acme", true, "not polled yet");
         let reader = Reader::new(OrgName::new("acme"), Arc::new(Tables::embedded()));
-        let read: ReadPage =
-            Arc::new(move |body, each| reader.read_page(body, each).map_err(|error| error.to_string()));
+        let read: ReadPage = Arc::new(move |body, each| {
+            reader.read_page(body, &mut |read| each(read, None)).map_err(|error| error.to_string())
+        });
         let timing =
             Timing { slow_least: Duration::from_millis(50), slow_most: Duration::from_millis(50), ..Timing::default() };
         let config = config(org, oauth, json!({}));

@@ -20,7 +20,7 @@ use authwatch::classify::{Reader, Tables};
 use authwatch::event::{Org, SourceName, Span};
 use authwatch::input::Input;
 use authwatch::sim::{Awkward, Handles, OktaConfig, OktaFault, Scenario};
-use authwatch::source::Batch;
+use authwatch::source::{Batch, ReadPage};
 use authwatch::source::okta::{Config, Okta};
 use authwatch::telemetry::condition::Conditions;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -53,8 +53,9 @@ impl Poller {
         let config: Config = serde_json::from_value(section).expect("a valid section");
         let condition = Conditions::default().declare("source/okta:acme", true, "not polled yet");
         let reader = Reader::new(Org::new("acme"), Arc::new(Tables::embedded()));
-        let read = Arc::new(move |body: &[u8], each: &mut dyn FnMut(_)| {
-            reader.read_page(body, each).map_err(|error| error.to_string())
+        let read: ReadPage = Arc::new(move |body, each| {
+            let mut whole = |read, text: &str| each(read, Some(text.into()));
+            reader.read_page_with_text(body, &mut whole).map_err(|error| error.to_string())
         });
         let token = Arc::new(|name: &str| (name == "T").then(|| OktaConfig::default().token));
         let okta = Okta::new(config, SourceName::new("okta:acme"), None, read, condition, token.into());
@@ -71,8 +72,11 @@ impl Poller {
             while !enough(self) {
                 let batch = self.batches.recv().await.expect("a batch");
                 let mut events = 0;
-                for input in &batch.inputs {
+                let mut texts = batch.texts.iter();
+                for (at, input) in batch.inputs.iter().enumerate() {
                     if let Input::Event { event, .. } = input {
+                        let (of, text) = texts.next().expect("a text for each event");
+                        assert!(*of == at && text.contains(event.uuid.as_str()), "the text is of another event");
                         *self.seen.entry(event.uuid.to_string()).or_default() += 1;
                         events += 1;
                     }

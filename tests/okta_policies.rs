@@ -151,7 +151,9 @@ impl World {
         let (org, name) = Self::place();
         let read: ReadPage = {
             let reader = Reader::new(org, Arc::new(Tables::embedded()));
-            Arc::new(move |body, each| reader.read_page(body, each).map_err(|error| error.to_string()))
+            Arc::new(move |body, each| {
+                reader.read_page(body, &mut |read| each(read, None)).map_err(|error| error.to_string())
+            })
         };
         let condition = self.conditions.declare("source/okta:acme", true, "not read yet");
         let okta = Okta::new(self.config(), name, None, read, condition, secrets()).expect("builds");

@@ -46,6 +46,7 @@ fn commit(n: u64) -> Commit {
         positions: vec![(source(), position(n))],
         inputs: inputs(n),
         outbox: vec![("servicenow".to_owned(), action(&format!("aw-{n}"), 1, IncidentStep::Open))],
+        forwards: Vec::new(),
     }
 }
 

@@ -41,7 +41,7 @@ const OKTA: &str = "sources: [{ okta: { url: \"https://acme.okta.com\", auth: { 
 #[test]
 fn a_valid_file_is_summed_up_on_stdout_and_warned_of_on_stderr() {
     let yaml = format!(
-        "org: acme\n{OKTA}sinks:\n  - splunk: {{}}\n  - servicenow:\n      name: tickets\n      url: \"https://acme.service-now.com\"\n      \
+        "org: acme\n{OKTA}sinks:\n  - elastic: {{}}\n  - servicenow:\n      name: tickets\n      url: \"https://acme.service-now.com\"\n      \
          auth: {{ basic: {{ user: {{ env: SN_USER }}, password: {{ file: sn-password }} }} }}\n"
     );
     let ran = validate(&yaml, &[], &[("AUTHWATCH_LATENESS", "30s"), ("TOKEN", "canary"), ("SN_USER", "canary")]);
@@ -51,8 +51,8 @@ fn a_valid_file_is_summed_up_on_stdout_and_warned_of_on_stderr() {
         assert!(ran.stdout.lines().any(|found| found == line), "{line}: {}", ran.stdout);
     }
     let warnings: Vec<&str> = ran.stderr.lines().collect();
-    let [splunk, password] = warnings.as_slice() else { panic!("two warnings: {warnings:?}") };
-    assert_eq!(*splunk, format!("warning: {}:4:5: the sink `splunk` is not built yet and is ignored", ran.path),);
+    let [elastic, password] = warnings.as_slice() else { panic!("two warnings: {warnings:?}") };
+    assert_eq!(*elastic, format!("warning: {}:4:5: the sink `elastic` is not built yet and is ignored", ran.path),);
     // A relative path begins at the folder of the file.
     let folder = ran.path.trim_end_matches("a.yaml");
     let expect = format!("warning: {}:5:5: `tickets`: cannot read secret file `{folder}sn-password`: ", ran.path);

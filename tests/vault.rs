@@ -435,8 +435,9 @@ async fn two_rotations_of_the_okta_token_in_the_vault_fail_no_poll_and_lose_no_e
     let condition = conditions.declare("source/okta:acme", true, "not polled yet");
     let tables = Arc::new(authwatch::classify::Tables::embedded());
     let reader = authwatch::classify::Reader::new(Org::new("acme"), tables);
-    let read: authwatch::source::ReadPage =
-        Arc::new(move |body, each| reader.read_page(body, each).map_err(|error| error.to_string()));
+    let read: authwatch::source::ReadPage = Arc::new(move |body, each| {
+        reader.read_page(body, &mut |read| each(read, None)).map_err(|error| error.to_string())
+    });
     let secrets = secrets(&vault, json!({}));
     let name = SourceName::new("okta:acme");
     let okta = Okta::new(config, name, None, read, condition, secrets).expect("builds").with_timing(Timing::default());

@@ -27,7 +27,7 @@ use crate::{clock, fault};
 pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// The longest time between two looks at the outbox.
-const LOOK: Duration = Duration::from_secs(5);
+pub(super) const LOOK: Duration = Duration::from_secs(5);
 
 /// Outbox rows read at a time.
 const ROWS: usize = 256;

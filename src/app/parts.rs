@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use thiserror::Error;
 
 use super::policies::{self, FilePolicies};
+use crate::act::forward;
 use crate::classify::{RulesError, Tables};
 use crate::config::{self, Config, ConfigError, Integration, Warning};
 use crate::event::{Org, SourceName};
@@ -36,6 +37,8 @@ pub struct Parts {
     pub sources: Vec<SourcePart>,
     /// Sinks in the order of the file.
     pub sinks: Vec<act::Config>,
+    /// Sinks that are forwarded to, in the order of the file.
+    pub forwards: Vec<forward::Config>,
     /// The classification tables.
     pub tables: Tables,
     /// The core's configuration.
@@ -118,7 +121,7 @@ impl Parts {
         }
         let sources = sources(config, &mut needs)?;
         let mut warnings = Vec::new();
-        let sinks = sinks(config, &mut needs, &mut warnings)?;
+        let Sinks { sinks, forwards } = sinks(config, &mut needs, &mut warnings)?;
         if config.vault.is_none() {
             refuse_vault_references(&needs)?;
         }
@@ -131,7 +134,7 @@ impl Parts {
         let mut policies = policies::read(config, &mut core)?;
         warnings.extend(yield_to_okta(&sources, &mut core, &mut policies));
         warnings.extend(unread_groups(&sources, &core));
-        Ok(Self { sources, sinks, tables, core, policies, warnings, needs })
+        Ok(Self { sources, sinks, forwards, tables, core, policies, warnings, needs })
     }
 
     /// Every reference to a secret with the part that needs it.
@@ -197,7 +200,7 @@ pub fn tables(rules: Option<&Path>) -> Result<Tables, PartsError> {
 /// # Errors
 /// Where a section is invalid.
 pub fn sink_names(config: &Config) -> Result<Vec<String>, PartsError> {
-    let sinks = sinks(config, &mut Vec::new(), &mut Vec::new())?;
+    let Sinks { sinks, .. } = sinks(config, &mut Vec::new(), &mut Vec::new())?;
     Ok(sinks.iter().filter(|sink| sink.tells()).map(|sink| sink.name().to_owned()).collect())
 }
 
@@ -291,29 +294,56 @@ fn choose_group_readers(sources: &mut [SourcePart]) {
     }
 }
 
+/// The sinks of both sorts.
+struct Sinks {
+    sinks: Vec<act::Config>,
+    forwards: Vec<forward::Config>,
+}
+
 /// The sinks; each has read the files that it names.
-fn sinks(config: &Config, needs: &mut Vec<Need>, warnings: &mut Vec<Warning>) -> Result<Vec<act::Config>, PartsError> {
+fn sinks(config: &Config, needs: &mut Vec<Need>, warnings: &mut Vec<Warning>) -> Result<Sinks, PartsError> {
     let mut names = BTreeSet::new();
-    let mut sinks = Vec::new();
+    let (mut sinks, mut forwards) = (Vec::new(), Vec::new());
     for integration in &config.sinks {
-        let mut sink: act::Config = section(&integration.node)?;
-        let name = sink.name().to_owned();
-        for secret in sink.secrets() {
-            secret.begin_at(&config.base);
-            let (origin, what) = (Some(integration.origin.clone()), Needed::Secret(secret.clone()));
-            needs.push(Need { origin, part: name.clone(), what });
-        }
-        if names.contains(&name) {
-            let why = format!("two sinks are called `{name}` (give one of them another `name`)");
-            return Err(ConfigError::invalid(place(integration, "name"), why).into());
-        }
-        names.insert(name);
-        sink.load(&config.base).map_err(|flaw| ConfigError::invalid(place(integration, flaw.key), flaw.text))?;
-        let warned = sink.warnings().into_iter();
-        warnings.extend(warned.map(|remark| Warning::at(place(integration, remark.key), remark.text)));
-        sinks.push(sink);
+        let remarks = if forward::Config::KINDS.contains(&integration.kind) {
+            let mut sink: forward::Config = section(&integration.node)?;
+            let name = sink.name().to_owned();
+            check_in(config, integration, (name, sink.secrets()), (needs, &mut names))?;
+            let remarks = sink.warnings();
+            forwards.push(sink);
+            remarks
+        } else {
+            let mut sink: act::Config = section(&integration.node)?;
+            let name = sink.name().to_owned();
+            check_in(config, integration, (name, sink.secrets()), (needs, &mut names))?;
+            sink.load(&config.base).map_err(|flaw| ConfigError::invalid(place(integration, flaw.key), flaw.text))?;
+            let remarks = sink.warnings();
+            sinks.push(sink);
+            remarks
+        };
+        warnings.extend(remarks.into_iter().map(|remark| Warning::at(place(integration, remark.key), remark.text)));
     }
-    Ok(sinks)
+    Ok(Sinks { sinks, forwards })
+}
+
+/// Places the secrets of a sink and notes them as needs; its name must be its own.
+fn check_in(
+    config: &Config,
+    integration: &Integration,
+    (name, secrets): (String, Vec<&mut SecretRef>),
+    (needs, names): (&mut Vec<Need>, &mut BTreeSet<String>),
+) -> Result<(), ConfigError> {
+    for secret in secrets {
+        secret.begin_at(&config.base);
+        let (origin, what) = (Some(integration.origin.clone()), Needed::Secret(secret.clone()));
+        needs.push(Need { origin, part: name.clone(), what });
+    }
+    if names.contains(&name) {
+        let why = format!("two sinks are called `{name}` (give one of them another `name`)");
+        return Err(ConfigError::invalid(place(integration, "name"), why));
+    }
+    names.insert(name);
+    Ok(())
 }
 
 /// Where the value of a key stands; the integration itself where the key is not written.

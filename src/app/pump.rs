@@ -13,8 +13,9 @@ use tokio::task::{JoinHandle, block_in_place};
 
 use super::policies::{self, FilePolicies};
 use super::publish::Publisher;
+use crate::action::{Accepted, Action, Forwarded, Topics, What};
 use crate::clock;
-use crate::event::SourceName;
+use crate::event::{AuthEvent, SourceName};
 use crate::fault;
 use crate::input::{CoreConfig, Input};
 use crate::source::{Batch, Position};
@@ -67,12 +68,23 @@ pub enum PumpError {
     Snapshot(#[from] SnapshotError),
 }
 
+/// Who is told what, and how they are woken.
+pub(super) struct Told {
+    /// The sinks that tell about incidents.
+    pub(super) sinks: Vec<String>,
+    /// Woken after a commit with an action.
+    pub(super) wake: Arc<Notify>,
+    /// What any sink wants forwarded.
+    pub(super) wanted: Topics,
+    /// Woken after a commit with something to forward.
+    pub(super) wake_forwards: Arc<Notify>,
+}
+
 /// The pump with everything it owns.
 pub(super) struct Pump {
     store: Arc<Store>,
     watch: Watch,
-    sinks: Vec<String>,
-    wake: Arc<Notify>,
+    told: Told,
     publisher: Publisher,
     condition: Condition,
     since_snapshot: u64,
@@ -123,7 +135,9 @@ pub fn recover(store: &Store) -> Result<Recovered, PumpError> {
     for row in store.journal_from(next)? {
         let (_, inputs) = row?;
         refolded += inputs.len() as u64;
-        inputs.iter().for_each(|input| watch.handle(input));
+        for input in &inputs {
+            watch.handle(input);
+        }
         while watch.poll_action().is_some() {}
     }
     Ok(Recovered { watch, positions: recovered.positions, refolded })
@@ -139,16 +153,14 @@ impl Pump {
         store: Arc<Store>,
         (watch, refolded): (Watch, u64),
         (config, policies): (&CoreConfig, &FilePolicies),
-        sinks: Vec<String>,
-        wake: Arc<Notify>,
+        told: Told,
         publisher: Publisher,
         condition: Condition,
     ) -> Result<Self, PumpError> {
         let mut pump = Self {
             store,
             watch,
-            sinks,
-            wake,
+            told,
             publisher,
             condition,
             since_snapshot: refolded,
@@ -215,8 +227,10 @@ impl Pump {
                         turn.positions.insert(batch.source, position);
                     }
                 }
-                for input in &batch.inputs {
-                    self.fold(turn, input);
+                let mut texts = batch.texts.into_iter().peekable();
+                for (at, input) in batch.inputs.iter().enumerate() {
+                    let text = texts.next_if(|(of, _)| *of == at).map(|(_, text)| text);
+                    self.fold(turn, input, text);
                 }
                 turn.commit.inputs.extend(batch.inputs);
             }
@@ -227,22 +241,53 @@ impl Pump {
     fn configure(&mut self, turn: &mut Turn, config: &CoreConfig, policies: &FilePolicies) {
         if self.watch.config() != config || self.watch.orgs().next().is_none() {
             for input in policies::inputs(self.watch.config(), config, policies) {
-                self.fold(turn, &input);
+                self.fold(turn, &input, None);
                 turn.commit.inputs.push(input);
             }
         }
     }
 
-    fn fold(&mut self, turn: &mut Turn, input: &Input) {
-        self.watch.handle(input);
-        while let Some(action) = self.watch.poll_action() {
-            turn.commit.outbox.extend(self.sinks.iter().map(|sink| (sink.clone(), action.clone())));
+    fn fold(&mut self, turn: &mut Turn, input: &Input, text: Option<Box<str>>) {
+        let accepted = self.watch.handle(input);
+        if let (Some(accepted), Input::Event { source, event }) = (accepted, input) {
+            self.forward(turn, (source, event), accepted, text);
         }
+        while let Some(action) = self.watch.poll_action() {
+            if self.told.wanted.meets(Topics::DETECTIONS) {
+                let Action::Incident(step) = &action;
+                turn.commit.forwards.push((Topics::DETECTIONS, Forwarded::finding(step, clock::now())));
+            }
+            turn.commit.outbox.extend(self.told.sinks.iter().map(|sink| (sink.clone(), action.clone())));
+        }
+    }
+
+    /// Queues a distinct event, where any sink wants it, with the record as it came.
+    fn forward(
+        &self,
+        turn: &mut Turn,
+        (source, event): (&SourceName, &AuthEvent),
+        accepted: Accepted,
+        raw: Option<Box<str>>,
+    ) {
+        if self.told.wanted == Topics::NONE {
+            return;
+        }
+        let topics = Topics::of(event);
+        if !self.told.wanted.meets(topics) {
+            return;
+        }
+        if raw.is_none() {
+            Metric::ForwardRawOmitted.counter(&[source.as_str()]).increment(1);
+        }
+        let posture = self.watch.posture(event);
+        let what = What::Event { event: Box::new(event.clone()), posture, raw };
+        let (id, org, received) = (accepted.id(event), event.org.clone(), clock::now());
+        turn.commit.forwards.push((topics, Forwarded { id, org, source: source.clone(), received, what }));
     }
 
     fn finish_turn(&mut self, mut turn: Turn) -> Result<(), PumpError> {
         turn.commit.positions = turn.positions.into_iter().collect();
-        let has_actions = !turn.commit.outbox.is_empty();
+        let (has_actions, has_forwards) = (!turn.commit.outbox.is_empty(), !turn.commit.forwards.is_empty());
         if turn.backlog {
             fault::point("backlog");
         }
@@ -266,7 +311,10 @@ impl Pump {
             Metric::VisibleDelay.histogram(&[]).record(received.elapsed().as_secs_f64());
         }
         if has_actions {
-            self.wake.notify_waiters();
+            self.told.wake.notify_waiters();
+        }
+        if has_forwards {
+            self.told.wake_forwards.notify_waiters();
         }
         Ok(())
     }

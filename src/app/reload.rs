@@ -79,7 +79,7 @@ impl Running {
 pub(super) struct Started {
     config: Config,
     sources: Vec<SourcePart>,
-    sinks: Vec<act::Config>,
+    sinks: (Vec<act::Config>, Vec<act::forward::Config>),
     orgs: BTreeMap<Org, OrgConfig>,
 }
 
@@ -88,7 +88,7 @@ impl Started {
         Self {
             config: config.clone(),
             sources: parts.sources.clone(),
-            sinks: parts.sinks.clone(),
+            sinks: (parts.sinks.clone(), parts.forwards.clone()),
             orgs: parts.core.orgs.clone(),
         }
     }
@@ -115,7 +115,8 @@ impl Started {
             ("state_dir", old.state_dir != config.state_dir),
             ("listen", old.listen != config.listen),
             ("sources", self.sources != parts.sources),
-            ("sinks", self.sinks != parts.sinks),
+            ("sinks", self.sinks.0 != parts.sinks || self.sinks.1 != parts.forwards),
+            ("limits.queue_bytes", old.limits.queue_bytes != config.limits.queue_bytes),
             ("http", old.http != config.http),
             ("vault", old.vault != config.vault),
             ("log", old.log != config.log),

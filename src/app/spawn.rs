@@ -14,14 +14,18 @@ use super::parts::SourcePart;
 use super::pump::Message;
 use super::{Render, StartError};
 use crate::act;
+use crate::action::Topics;
 use crate::classify::{Reader, Tables};
-use crate::event::{Org, SourceName, Timestamp};
+use crate::event::{AuthEvent, Org, Reject, SourceName, Timestamp};
 use crate::secret::Secrets;
 use crate::source::kafka::Kafka;
 use crate::source::okta::{self, Beside, GroupReader, Okta, PolicyReader, Reads};
 use crate::source::{self, Batch, Position, ReadPage, ReadRecord};
 use crate::telemetry::condition::{Condition, Conditions};
 use crate::telemetry::snapshot;
+
+/// The largest record that is forwarded as it came; of a larger one our reading alone. Records are a few kB.
+const RAW_BYTES: usize = 64 << 10;
 
 /// The tables in force; a reload replaces them between two pages.
 pub(super) type SharedTables = Arc<RwLock<Arc<Tables>>>;
@@ -60,6 +64,7 @@ pub(super) struct Spawner<'a> {
     pub(super) groups: &'a WantedGroups,
     pub(super) stop: &'a watch::Receiver<bool>,
     pub(super) once: bool,
+    pub(super) wanted: Wanted,
 }
 
 impl Spawner<'_> {
@@ -85,7 +90,7 @@ impl Spawner<'_> {
                 let mut tasks = Vec::new();
                 let (changed, changes) = watch::channel(None);
                 let (named, in_policies) = watch::channel(BTreeSet::new());
-                let read = read_page(org.clone(), self.tables.clone());
+                let read = read_page(org.clone(), self.tables.clone(), self.wanted);
                 let okta = Okta::new((*config).clone(), name.clone(), position, read, condition, self.secrets.clone())?;
                 let okta = okta.telling(changed);
                 tasks.push(self.task(self.once, |out, stop| okta.run(out, stop)));
@@ -99,12 +104,12 @@ impl Spawner<'_> {
                 Ok(tasks)
             }
             source::Config::File(config) => {
-                let read = read_record(org, self.tables.clone());
+                let read = read_record(org, self.tables.clone(), self.wanted);
                 let file = source::file::File::new(&config, name, position.as_ref(), read, condition)?;
                 Ok(vec![self.task(self.once, |out, stop| file.run(out, stop))])
             }
             source::Config::Kafka(config) => {
-                let read = read_record(org, self.tables.clone());
+                let read = read_record(org, self.tables.clone(), self.wanted);
                 let kafka = Kafka::new(*config, name, position, read, condition, self.secrets.clone());
                 Ok(vec![self.task(self.once, |out, stop| kafka.run(out, stop))])
             }
@@ -182,16 +187,38 @@ fn current(tables: &SharedTables) -> Arc<Tables> {
     tables.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn read_page(org: Org, tables: SharedTables) -> ReadPage {
+fn read_page(org: Org, tables: SharedTables, wanted: Wanted) -> ReadPage {
     Arc::new(move |body, each| {
-        Reader::new(org.clone(), current(&tables)).read_page(body, each).map_err(|error| error.to_string())
+        let mut each = |read: Result<AuthEvent, Reject>, text: &str| {
+            let text = wanted.text(read.as_ref().ok(), text);
+            each(read, text);
+        };
+        Reader::new(org.clone(), current(&tables))
+            .read_page_with_text(body, &mut each)
+            .map_err(|error| error.to_string())
     })
 }
 
-fn read_record(org: Org, tables: SharedTables) -> ReadRecord {
+fn read_record(org: Org, tables: SharedTables, wanted: Wanted) -> ReadRecord {
     Arc::new(move |record, each| {
         let now = crate::clock::now();
-        let mut plausible = |read: Result<_, _>| each(read.and_then(|event| source::file::plausible(event, now)));
-        Reader::new(org.clone(), current(&tables)).read_record(record, &mut plausible);
+        let mut plausible = |read: Result<_, _>, text: &str| {
+            let read = read.and_then(|event| source::file::plausible(event, now));
+            let text = wanted.text(read.as_ref().ok(), text);
+            each(read, text);
+        };
+        Reader::new(org.clone(), current(&tables)).read_record_with_text(record, &mut plausible);
     })
+}
+
+/// What some sink wants whole.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted(pub(super) Topics);
+
+impl Wanted {
+    /// The text of an event that is wanted, unless it is larger than what the queue takes.
+    fn text(self, event: Option<&AuthEvent>, text: &str) -> Option<Box<str>> {
+        let is_wanted = self.0 != Topics::NONE && event.is_some_and(|event| self.0.meets(Topics::of(event)));
+        (is_wanted && text.len() <= RAW_BYTES).then(|| text.into())
+    }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-pub use line::{Explain, Posture};
+pub use line::Explain;
 pub use text::text;
 pub use wait::{Expectation, WaitArgs};
 

@@ -105,7 +105,9 @@ fn replay_journal(path: &Path, steps: &mut Steps) -> Result<Watch, Failure> {
         None => Watch::new(),
     };
     for inputs in journal {
-        inputs?.iter().for_each(|input| watch.handle(input));
+        for input in &inputs? {
+            watch.handle(input);
+        }
         steps.drain(&mut watch);
     }
     watch.finish();

@@ -72,7 +72,9 @@ async fn once(mut running: Running, signals: &mut Signals) -> Outcome {
         return Err(Failure::could_not_run(anyhow::anyhow!("not everything was read ({})", failed.join("; "))));
     }
     if waiting > 0 {
-        let error = anyhow::anyhow!("{waiting} actions could not be carried out yet (the next run goes on with them)");
+        let error = anyhow::anyhow!(
+            "{waiting} actions or records could not be carried out yet (the next run goes on with them)"
+        );
         return Err(Failure::could_not_run(error));
     }
     Ok(Exit::Good)

@@ -1,5 +1,7 @@
 //! `state`: what is stored, moved, reset or forgotten. The daemon must not run: one process owns a state.
 
+mod dead_letters;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -36,6 +38,8 @@ pub enum Action {
     Reset(Reset),
     /// Forget one person.
     Forget(Forget),
+    /// What sinks gave up: list it, or put it back.
+    DeadLetters(dead_letters::Args),
 }
 
 /// Arguments of `state show`.
@@ -141,6 +145,7 @@ pub fn run(args: &Args, environment: &Environment) -> Outcome {
             Ok(Exit::Good)
         }
         Action::Forget(args) => forget(args, environment),
+        Action::DeadLetters(args) => dead_letters::run(args, environment),
     }
 }
 
@@ -199,6 +204,14 @@ fn show(args: &Show, environment: &Environment) -> Outcome {
                 .collect(),
         });
     }
+    for name in parts.forwards.iter().map(act::forward::Config::name) {
+        shown.sinks.push(ShownSink {
+            name: name.to_owned(),
+            waiting: store.forward_waiting(name)?,
+            dead_letters: store.dead_forwards(name)?.len(),
+            tickets: Vec::new(),
+        });
+    }
     let mut output = Output::stdout();
     if args.json {
         output.json(&shown)?;
@@ -248,9 +261,13 @@ fn forget(args: &Forget, environment: &Environment) -> Outcome {
         watch.handle(&input);
     }
     watch.forget(&person);
+    let undelivered = store.forget_forwards(&person)?;
     store.write_snapshot(store.journal_last()?, &watch.snapshot()?)?;
     store.purge_journal()?;
     eprintln!("forgotten; counters, incidents and tickets keep their numbers and name nobody");
+    if undelivered > 0 {
+        eprintln!("{undelivered} records about this person were still to be forwarded, and are gone");
+    }
     if named {
         eprintln!(
             "warning: the configuration still names this person in `cohorts` or `break_glass`, so the state does too \

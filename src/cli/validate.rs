@@ -180,6 +180,7 @@ fn finding(origin: Option<&Origin>, message: String) -> Finding {
 
 fn summary(Checked { config, parts, .. }: &Checked) -> Summary<'_> {
     let cohorts = config.people.cohorts.iter();
+    let sinks = parts.sinks.iter().map(act::Config::name);
     let policies = parts.policies.iter().map(|(org, read)| PoliciesSize {
         org: org.as_str(),
         policies: read.policies.len(),
@@ -192,7 +193,7 @@ fn summary(Checked { config, parts, .. }: &Checked) -> Summary<'_> {
         listen: config.listen.to_string(),
         rules: config.rules.as_ref().map(|rules| rules.display().to_string()),
         sources: parts.sources.iter().map(|source| source.name.as_str()).collect(),
-        sinks: parts.sinks.iter().map(act::Config::name).collect(),
+        sinks: sinks.chain(parts.forwards.iter().map(act::forward::Config::name)).collect(),
         cohorts: cohorts
             .map(|cohort| CohortSize { name: &cohort.name, people: cohort.users.len(), groups: cohort.groups.len() })
             .collect(),

@@ -1,11 +1,11 @@
-//! `limits`: the bounds of what is held in memory. Reaching one is counted in `authwatch_limit_reached_total`.
+//! `limits`: the bounds of what is held in memory, counted in `authwatch_limit_reached_total`, and of the queue on disk.
 
 use serde::Deserialize;
 
 use super::number;
 use crate::input::{self, CoreConfig};
 
-/// The section `limits`; all of them per org.
+/// The section `limits`; all of them per org, but for the queue.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -21,18 +21,24 @@ pub struct Limits {
     /// Steps that wait for the watermark; 200,000 by default. At the limit the oldest is judged early.
     #[serde(deserialize_with = "number::from_one")]
     pub waiting: u32,
+    /// Bytes on disk of what is still to be forwarded, packed; 1 GiB by default. Beyond it the oldest is dropped.
+    #[serde(deserialize_with = "number::bytes")]
+    pub queue_bytes: u64,
 }
+
+/// What [`Limits::queue_bytes`] is unless told otherwise.
+const QUEUE_BYTES: u64 = 1 << 30;
 
 impl Default for Limits {
     fn default() -> Self {
         let input::Limits { series, attempts, dedupe, waiting } = CoreConfig::default().limits;
-        Self { series, attempts, dedupe, waiting }
+        Self { series, attempts, dedupe, waiting, queue_bytes: QUEUE_BYTES }
     }
 }
 
 impl From<&Limits> for input::Limits {
     fn from(limits: &Limits) -> Self {
-        let &Limits { series, attempts, dedupe, waiting } = limits;
+        let &Limits { series, attempts, dedupe, waiting, queue_bytes: _ } = limits;
         Self { series, attempts, dedupe, waiting }
     }
 }

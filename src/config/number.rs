@@ -11,6 +11,14 @@ pub(super) fn from_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32
     }
 }
 
+/// Bytes of a store that is worth having: from 1 MiB.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        bytes @ 1_048_576.. => Ok(bytes),
+        _ => Err(D::Error::custom("must be at least 1048576 bytes (1 MiB)")),
+    }
+}
+
 /// A number that is not below 0.
 pub(super) fn not_negative<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let number = f64::deserialize(deserializer)?;

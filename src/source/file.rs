@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use super::{Batch, Position, ReadRecord};
+use super::{Batch, Position, ReadRecord, Texts};
 use crate::clock;
 use crate::event::{AuthEvent, Reject, SourceName, Span, Timestamp};
 use crate::input::Input;
@@ -109,7 +109,7 @@ impl File {
     /// The next batch. The last one ends with the word that everything is delivered.
     fn fill(&mut self) -> Batch {
         let mut inputs = vec![Input::Progress { source: self.name.clone(), now: None, caught_up: false }];
-        let mut records = 0;
+        let (mut records, mut texts) = (0, Texts::new());
         while records < BATCH && inputs.len() <= BATCH {
             let record = match self.records.next() {
                 Ok(Some(record)) => record,
@@ -125,10 +125,13 @@ impl File {
             };
             records += 1;
             let source = &self.name;
-            let mut each = |read: Result<AuthEvent, Reject>| inputs.push(input(source, read));
+            let mut each = |read: Result<AuthEvent, Reject>, text: Option<Box<str>>| {
+                texts.extend(text.map(|text| (inputs.len(), text)));
+                inputs.push(input(source, read));
+            };
             match record.body {
                 Body::Whole(bytes) => (self.read)(bytes, &mut each),
-                Body::TooLarge => each(Err(Reject::TooLarge)),
+                Body::TooLarge => each(Err(Reject::TooLarge), None),
             }
         }
         Metric::SourceRecords.counter(&[self.name.as_str()]).increment(records as u64);
@@ -141,6 +144,7 @@ impl File {
         Batch {
             source: self.name.clone(),
             inputs,
+            texts,
             position: Some(self.records.position()),
             received: clock::monotonic(),
             backlog: !self.ended,

@@ -37,7 +37,7 @@ use self::place::{FUTURE, Gap, Place};
 use self::request::{Head, Request};
 use self::trouble::Patience;
 use self::waits::Waits;
-use super::{Batch, Position, ReadPage, until_stopped};
+use super::{Batch, Position, ReadPage, Texts, until_stopped};
 use crate::event::{AuthEvent, Kind, SourceName, Span, Timestamp};
 use crate::input::Input;
 use crate::secret::Secrets;
@@ -307,12 +307,14 @@ impl Okta {
         let source = &self.name;
         let mut inputs = Vec::with_capacity(page.inputs.len() + 2);
         inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: false });
+        let texts = page.texts.into_iter().map(|(at, text)| (inputs.len() + at, text)).collect();
         inputs.extend(page.inputs);
         if !backlog {
             inputs.push(Input::Progress { source: source.clone(), now: Some(now), caught_up: true });
         }
         let position = self.place.position();
-        let batch = Batch { source: source.clone(), inputs, position, received: page.received, backlog, receipt: None };
+        let received = page.received;
+        let batch = Batch { source: source.clone(), inputs, texts, position, received, backlog, receipt: None };
         let length = if backlog { Duration::ZERO } else { self.poll_interval };
         (batch, Wait { cause: "poll", length })
     }
@@ -336,12 +338,19 @@ impl Okta {
             let events = self.look_back.found();
             tracing::warn!(source = %self.name, events, "a look back found events that polling had not delivered");
         }
-        let was_missed = |input: &Input| matches!(input, Input::Event { .. }) && missed.next() == Some(true);
-        let inputs: Vec<Input> = page.inputs.into_iter().filter(was_missed).collect();
+        let mut page_texts = page.texts.into_iter().peekable();
+        let (mut inputs, mut texts) = (Vec::new(), Texts::new());
+        for (at, input) in page.inputs.into_iter().enumerate() {
+            let text = page_texts.next_if(|(of, _)| *of == at);
+            if matches!(input, Input::Event { .. }) && missed.next() == Some(true) {
+                texts.extend(text.map(|(_, text)| (inputs.len(), text)));
+                inputs.push(input);
+            }
+        }
         Metric::SourceGapEvents.counter(&[self.name.as_str()]).increment(inputs.len() as u64);
         self.changed = self.changed.max(newest_change(&inputs, self.server_now()));
         let (source, received) = (self.name.clone(), page.received);
-        let batch = Batch { source, inputs, position: None, received, backlog: false, receipt: None };
+        let batch = Batch { source, inputs, texts, position: None, received, backlog: false, receipt: None };
         (!batch.inputs.is_empty()).then_some(batch)
     }
 

@@ -3,11 +3,13 @@
 //! A row leaves the outbox in the same transaction that writes the ledger, so an action is either still to do or
 //! recorded as done.
 
+use std::collections::BTreeSet;
+
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::error::Trouble;
-use super::tables::{DEAD, LEDGER, OUTBOX, decode, decode_grown, encode, meta, number};
+use super::tables::{DEAD, DEAD_FORWARDS, LEDGER, META, OUTBOX, decode, decode_grown, encode, meta, number};
 use super::{Store, StoreError};
 use crate::action::{Action, IncidentAction, IncidentStep, Severity};
 use crate::event::Timestamp;
@@ -228,6 +230,41 @@ impl Store {
                 Ok((key.value().1, decode(letter.value())?))
             })
             .collect()
+        })
+    }
+
+    /// Puts the sink's dead letters back into the outbox, in their order. What the ledger has by then is not told again.
+    /// Gives how many.
+    ///
+    /// # Errors
+    /// Where the transaction fails; they are dead letters still then.
+    pub fn replay_dead_letters(&self, sink: &str) -> Result<u64, StoreError> {
+        let letters = self.dead_letters(sink)?;
+        self.write("replay dead letters", |txn| {
+            let mut dead = txn.open_table(DEAD)?;
+            for (sequence, _) in &letters {
+                dead.remove((sink, *sequence))?;
+            }
+            drop(dead);
+            let rows: Vec<_> = letters.iter().map(|(_, letter)| (sink.to_owned(), letter.action.clone())).collect();
+            append(txn, &mut txn.open_table(META)?, &rows, self.outbox_limit)?;
+            Ok(rows.len() as u64)
+        })
+    }
+
+    /// The sinks that have dead letters, of either kind.
+    ///
+    /// # Errors
+    /// Where the state cannot be read.
+    pub fn sinks_with_dead_letters(&self) -> Result<Vec<String>, StoreError> {
+        self.read("read the dead letters", |txn| {
+            let mut sinks = BTreeSet::new();
+            for table in [DEAD, DEAD_FORWARDS] {
+                for row in txn.open_table(table)?.iter()? {
+                    sinks.insert(row?.0.value().0.to_owned());
+                }
+            }
+            Ok(sinks.into_iter().collect())
         })
     }
 

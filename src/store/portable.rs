@@ -15,7 +15,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::error::Trouble;
 use super::rebuild::Filler;
-use super::tables::{DEAD, FORMAT, JOURNAL, LEDGER, META, OUTBOX, POSITIONS, SNAPSHOTS, decode, meta, unpack};
+use super::tables::{
+    CURSORS, DEAD, DEAD_FORWARDS, FORMAT, FORWARDS, JOURNAL, LEDGER, META, OUTBOX, POSITIONS, SNAPSHOTS, decode, meta,
+    unpack,
+};
 use super::{Store, StoreError, own};
 use crate::input::Input;
 
@@ -32,10 +35,13 @@ pub(super) enum Tag {
     Outbox = 5,
     Ledger = 6,
     DeadLetter = 7,
+    Forward = 8,
+    Cursor = 9,
+    DeadForward = 10,
 }
 
 impl Tag {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::End,
         Self::Meta,
         Self::Snapshot,
@@ -44,6 +50,9 @@ impl Tag {
         Self::Outbox,
         Self::Ledger,
         Self::DeadLetter,
+        Self::Forward,
+        Self::Cursor,
+        Self::DeadForward,
     ];
 }
 
@@ -145,6 +154,20 @@ pub(super) fn frames(
     for row in txn.open_table(LEDGER)?.iter()? {
         let (key, value) = row?;
         each(Frame::new(Tag::Ledger, key.value().0, key.value().1, 0, value.value()))?;
+    }
+    for row in txn.open_table(FORWARDS)?.iter()? {
+        let (number, value) = row?;
+        each(Frame::new(Tag::Forward, "", "", number.value(), value.value()))?;
+    }
+    for row in txn.open_table(CURSORS)?.iter()? {
+        let (sink, place) = row?;
+        let (place, topics, dropped) = place.value();
+        let value = [&topics.to_le_bytes()[..], &dropped.to_le_bytes()].concat();
+        each(Frame::new(Tag::Cursor, sink.value(), "", place, &value))?;
+    }
+    for row in txn.open_table(DEAD_FORWARDS)?.iter()? {
+        let (key, value) = row?;
+        each(Frame::new(Tag::DeadForward, key.value().0, "", key.value().1, value.value()))?;
     }
     Ok(())
 }
@@ -285,7 +308,15 @@ impl JournalFile {
                     bytes = Some(unpack(&frame.value).map_err(|trouble| trouble.at(path, "read the base snapshot"))?);
                 }
                 Tag::Snapshot => {}
-                Tag::Journal | Tag::Position | Tag::Outbox | Tag::Ledger | Tag::DeadLetter | Tag::End => {
+                Tag::Journal
+                | Tag::Position
+                | Tag::Outbox
+                | Tag::Ledger
+                | Tag::DeadLetter
+                | Tag::Forward
+                | Tag::Cursor
+                | Tag::DeadForward
+                | Tag::End => {
                     ahead = Some(frame);
                     break;
                 }

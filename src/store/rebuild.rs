@@ -11,7 +11,9 @@ use redb::Database;
 
 use super::error::Trouble;
 use super::portable::{Frame, Tag, frames};
-use super::tables::{self, DEAD, JOURNAL, LEDGER, META, OUTBOX, POSITIONS, SNAPSHOTS, meta};
+use super::tables::{
+    self, CURSORS, DEAD, DEAD_FORWARDS, FORWARDS, JOURNAL, LEDGER, META, OUTBOX, POSITIONS, SNAPSHOTS, meta,
+};
 use super::{CACHE_BYTES, Store, StoreError, open_database, own};
 
 /// Bytes written in one transaction of a build; nobody sees the parts.
@@ -75,6 +77,15 @@ impl Filler {
             Tag::Outbox => drop(txn.open_table(OUTBOX)?.insert((name, frame.number), value)?),
             Tag::Ledger => drop(txn.open_table(LEDGER)?.insert((name, key), value)?),
             Tag::DeadLetter => drop(txn.open_table(DEAD)?.insert((name, frame.number), value)?),
+            Tag::Forward => drop(txn.open_table(FORWARDS)?.insert(frame.number, value)?),
+            Tag::DeadForward => drop(txn.open_table(DEAD_FORWARDS)?.insert((name, frame.number), value)?),
+            Tag::Cursor => {
+                let damaged = || Trouble::Decode("a place in the queue is cut off".into());
+                let (topics, dropped) = value.split_first_chunk::<4>().ok_or_else(damaged)?;
+                let dropped = dropped.first_chunk::<8>().ok_or_else(damaged)?;
+                let place = (frame.number, u32::from_le_bytes(*topics), u64::from_le_bytes(*dropped));
+                txn.open_table(CURSORS)?.insert(name, place)?;
+            }
             Tag::End => {}
         }
         self.txn = Some(txn);

@@ -38,6 +38,13 @@ pub(super) const LEDGER: TableDefinition<'static, (&str, &str), &[u8]> = TableDe
 /// (Sink, sequence number) → action that can never be done, with the reason.
 pub(super) const DEAD: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("dead_letters");
 
+/// Number → what is forwarded, with whom it is for.
+pub(super) const FORWARDS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("forwards");
+/// Sink → its place in the queue, the topics that it wants, and how many it lost to the queue's bound.
+pub(super) const CURSORS: TableDefinition<'static, &str, (u64, u32, u64)> = TableDefinition::new("cursors");
+/// (Sink, number) → what its receiver refused for good, with the reason.
+pub(super) const DEAD_FORWARDS: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("dead_forwards");
+
 /// The names of the numbers in [`META`].
 pub(super) mod meta {
     /// The file's format.
@@ -48,6 +55,10 @@ pub(super) mod meta {
     pub(in crate::store) const JOURNAL_BYTES: &str = "journal_bytes";
     /// The newest outbox sequence number ever given out.
     pub(in crate::store) const OUTBOX_LAST: &str = "outbox_last";
+    /// The newest number ever given out in the queue of what is forwarded.
+    pub(in crate::store) const FORWARD_LAST: &str = "forward_last";
+    /// Packed bytes of that queue.
+    pub(in crate::store) const FORWARD_BYTES: &str = "forward_bytes";
     /// What the snapshot that begins the retained journal covers; absent while the journal is whole.
     pub(in crate::store) const BASE: &str = "base";
     /// What the newest snapshot covers; absent before the first.
@@ -62,8 +73,18 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<(), Trouble> {
     txn.open_table(OUTBOX)?;
     txn.open_table(LEDGER)?;
     txn.open_table(DEAD)?;
+    create_forwards(txn)?;
     txn.open_table(META)?.insert(meta::FORMAT, FORMAT)?;
     stamp(txn)
+}
+
+/// Creates the tables that came later than the format: a state from before them has none, and older builds that know
+/// the format leave them alone.
+pub(super) fn create_forwards(txn: &WriteTransaction) -> Result<(), Trouble> {
+    txn.open_table(FORWARDS)?;
+    txn.open_table(CURSORS)?;
+    txn.open_table(DEAD_FORWARDS)?;
+    Ok(())
 }
 
 /// Records which version writes from here on.
@@ -99,12 +120,29 @@ pub(super) fn decode_grown<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Trou
 
 /// Packs bytes.
 pub(super) fn pack(bytes: &[u8]) -> Result<Vec<u8>, Trouble> {
-    let packed = (|| {
-        let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-        compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
-        compressor.compress(bytes)
-    })();
-    packed.map_err(|error: std::io::Error| Trouble::Encode(error.into()))
+    Packer::new()?.pack(bytes)
+}
+
+/// Packs many small values: beginning anew for each costs more than the packing.
+pub(super) struct Packer(zstd::bulk::Compressor<'static>);
+
+impl Packer {
+    pub(super) fn new() -> Result<Self, Trouble> {
+        let compressor = (|| {
+            let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+            compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
+            Ok(compressor)
+        })();
+        compressor.map(Self).map_err(|error: std::io::Error| Trouble::Encode(error.into()))
+    }
+
+    fn pack(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Trouble> {
+        self.0.compress(bytes).map_err(|error| Trouble::Encode(error.into()))
+    }
+
+    pub(super) fn encode<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<Vec<u8>, Trouble> {
+        self.pack(&postcard::to_stdvec(value).map_err(|error| Trouble::Encode(error.into()))?)
+    }
 }
 
 /// Unpacks bytes; refuses more than the limit.

@@ -171,6 +171,16 @@ metrics_enum! {
     SinkSeriesDropped => ("authwatch_sink_series_dropped_total", Counter, ["sink"],
         "Series left out of a push, beyond the cap of the sink or not to be told apart in its spelling, at each push."),
 
+    // Forwarding.
+    ForwardRecords => ("authwatch_forward_records_total", Counter, ["sink", "result"],
+        "Records of a forwarding sink: acknowledged (of them repeated, known to be sent before), dead letters, dropped from a full queue."),
+    ForwardRawOmitted => ("authwatch_forward_raw_omitted_total", Counter, ["source"],
+        "Records forwarded without their original, which was larger than the bound."),
+    ForwardQueueRows => ("authwatch_forward_queue_rows", Gauge, [], "Records that at least one forwarding sink is still to have."),
+    ForwardQueueBytes => ("authwatch_forward_queue_bytes", Gauge, [], "Their size on disk, packed."),
+    ForwardLag => ("authwatch_forward_lag_seconds", Gauge, ["sink"],
+        "Age of the oldest record that a forwarding sink is still to have, since it was received; 0 where there is none."),
+
     // The daemon.
     Commits => ("authwatch_store_commits_total", Counter, [], "Transactions committed."),
     CommitDuration => ("authwatch_store_commit_duration_seconds", Histogram, [], "Time that a commit took."),

@@ -12,7 +12,7 @@ use super::dedupe::{Dedupe, Novelty};
 use super::posture::{Late, Postures};
 use super::series::{self, SeriesTable};
 use super::setting::{Asked, Setting, Waiting};
-use crate::action::{Incident, IncidentAction};
+use crate::action::{Accepted, Incident, IncidentAction};
 use crate::adoption::Adoption;
 use crate::attempt::{Attempts, Closed, Decision, Entry, QUIET, Signal, Standing, Step, Verdict};
 use crate::event::{AuthEvent, Credential, EventId, Kind, Org, Outcome, Person, Reject, SourceName, Span, Timestamp};
@@ -105,20 +105,17 @@ impl OrgWatch {
         event: &AuthEvent,
         setting: Setting<'_>,
         out: &mut Vec<IncidentAction>,
-    ) {
+    ) -> Option<Accepted> {
         let Some(published) = event.published else {
-            if self.admit(event) {
-                self.counts.undated += 1;
-            }
-            return;
+            let accepted = self.admit(event)?;
+            self.counts.undated += 1;
+            return Some(accepted);
         };
         if self.clocks.is_future(published) {
             self.counts.reject(Reject::Future);
-            return;
+            return None;
         }
-        if !self.admit(event) {
-            return;
-        }
+        let accepted = self.admit(event)?;
         if published < self.clocks.watermark() {
             self.counts.late += 1;
         }
@@ -143,10 +140,11 @@ impl OrgWatch {
         self.clocks.saw(source, published, setting.core.lateness);
         self.place_early_reading();
         self.advance(setting, out);
+        Some(accepted)
     }
 
-    /// Counts an event, unless it was seen before.
-    fn admit(&mut self, event: &AuthEvent) -> bool {
+    /// Counts an event; `None` where it was seen before.
+    fn admit(&mut self, event: &AuthEvent) -> Option<Accepted> {
         let (novelty, forgot_early) = self.dedupe.meet(event, self.clocks.watermark());
         if forgot_early {
             self.counts.limit(Limit::Dedupe);
@@ -154,13 +152,13 @@ impl OrgWatch {
         match novelty {
             Novelty::Duplicate => {
                 self.counts.duplicates += 1;
-                return false;
+                return None;
             }
             Novelty::UuidConflict => self.counts.uuid_conflicts += 1,
             Novelty::New => {}
         }
         self.counts.event(event);
-        true
+        Some(Accepted { shares_uuid: novelty == Novelty::UuidConflict })
     }
 
     pub(super) fn reject(&mut self, reason: Reject) {

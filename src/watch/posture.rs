@@ -12,8 +12,8 @@ use smol_str::SmolStr;
 use super::counts::Limit;
 use crate::attempt::{Known, Step};
 use crate::event::{
-    App, AuthEvent, DeviceSignals, Flow, Kind, Person, Platform, PolicyRule, PostureCheck, PostureSource, Reason, Risk,
-    Span, Timestamp,
+    App, AuthEvent, DeviceSignals, Flow, Kind, Outcome, Person, Platform, PolicyRule, Posture, PostureCheck,
+    PostureSource, Reason, Risk, Span, Timestamp,
 };
 use crate::input::{OrgConfig, Policies, PolicyOrigin};
 use crate::policy::{self, Agreement, AssuranceResult, Evaluation, Groups, Held, Ledger, Loose, Query};
@@ -259,6 +259,29 @@ impl Postures {
         if recent.len() > most {
             recent.pop_front();
         }
+    }
+
+    /// What the policies that hold at an event's time make of it alone: a refusal by a policy with a device of its own.
+    /// Nothing is counted.
+    pub(super) fn read_alone(&self, event: &AuthEvent, setting: &OrgConfig) -> Option<Posture> {
+        let is_answer = matches!(event.kind, Kind::PolicyEvaluation | Kind::AccessDenied);
+        if !is_answer || event.outcome != Outcome::Deny {
+            return None;
+        }
+        let at = event.published?;
+        let query = Query {
+            at,
+            person: event.person.as_ref(),
+            groups: &self.groups,
+            platform: event.platform,
+            device: Some(event.device.as_deref()?),
+            rule: event.rule.as_ref(),
+            risk: event.context.risk,
+            granted: false,
+            phishing_resistant: event.phishing_resistant,
+            releases: Some(&setting.releases),
+        };
+        Some(Posture::from(&policy::evaluate(self.policies(at), &query)))
     }
 
     /// The newest refusals (or grants) at or after `since`, oldest first.

@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use crate::event::{
-    AuthEvent, Check, Credential, Kind, Outcome, Platform, PostureCheck, PostureSource, Reason, Reject, Timestamp,
-};
+use crate::event::{AuthEvent, Credential, Kind, Outcome, Platform, Posture, Reason, Reject, Timestamp};
 use crate::policy::Evaluation;
 
 /// One line of `explain --json`. Of a reject only `org` and `reject` say something.
@@ -42,38 +40,6 @@ pub struct Explain {
     pub attempt: Option<String>,
     /// Why the record is no event.
     pub reject: Option<Reject>,
-}
-
-/// The posture part of a line.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Posture {
-    /// What it rests on; `none` where no policy was evaluated.
-    pub source: PostureSource,
-    /// The policy evaluated.
-    pub policy: Option<String>,
-    /// Checks that fail.
-    pub fail: Vec<PostureCheck>,
-    /// Checks that cannot be told.
-    pub unknown: Vec<PostureCheck>,
-    /// Every check with its numbers.
-    pub checks: Vec<Check>,
-}
-
-impl From<&Evaluation> for Posture {
-    fn from(evaluation: &Evaluation) -> Self {
-        Self {
-            source: evaluation.source,
-            policy: evaluation.policy.as_ref().map(ToString::to_string),
-            fail: evaluation.failing(),
-            unknown: evaluation.unknown(),
-            checks: evaluation.checks.clone(),
-        }
-    }
-}
-
-impl Posture {
-    const NONE: Self =
-        Self { source: PostureSource::None, policy: None, fail: Vec::new(), unknown: Vec::new(), checks: Vec::new() };
 }
 
 impl Explain {

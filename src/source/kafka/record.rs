@@ -5,7 +5,7 @@ use rdkafka::Message;
 use super::rejects::Rejected;
 use crate::event::{AuthEvent, Reject, SourceName, Timestamp};
 use crate::input::Input;
-use crate::source::ReadRecord;
+use crate::source::{ReadRecord, Texts};
 use crate::telemetry::metric::Metric;
 
 /// What a record became.
@@ -15,6 +15,8 @@ pub(super) struct Record {
     pub(super) next: i64,
     /// Its events and rejects, in order; none for a tombstone.
     pub(super) inputs: Vec<Input>,
+    /// The texts of those that are wanted whole.
+    pub(super) texts: Texts,
     /// The newest `published` of its events.
     pub(super) newest: Option<Timestamp>,
     /// The record itself, where it is to be copied.
@@ -24,14 +26,16 @@ pub(super) struct Record {
 impl Record {
     /// Reads a record; with `keep` one that holds a reject is kept as it came.
     pub(super) fn read(message: &impl Message, source: &SourceName, read: &ReadRecord, keep: bool) -> Self {
-        let mut record = Self { next: message.offset() + 1, inputs: Vec::new(), newest: None, rejected: None };
+        let next = message.offset() + 1;
+        let mut record = Self { next, inputs: Vec::new(), texts: Texts::new(), newest: None, rejected: None };
         let Some(value) = message.payload().filter(|value| !value.is_empty()) else {
             Metric::KafkaTombstones.counter(&[source.as_str()]).increment(1);
             return record;
         };
         let mut first = None;
-        let mut each = |read: Result<AuthEvent, Reject>| {
+        let mut each = |read: Result<AuthEvent, Reject>, text: Option<Box<str>>| {
             let source = source.clone();
+            record.texts.extend(text.map(|text| (record.inputs.len(), text)));
             record.inputs.push(match read {
                 Ok(event) => {
                     record.newest = record.newest.max(event.published);

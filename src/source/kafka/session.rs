@@ -22,7 +22,7 @@ use super::rejects::Rejects;
 use super::{Ended, Kafka, Outlet};
 use crate::clock;
 use crate::input::Input;
-use crate::source::Batch;
+use crate::source::{Batch, Texts};
 use crate::telemetry::metric::Metric;
 
 /// Records in one batch.
@@ -133,10 +133,10 @@ impl<'a> Session<'a> {
             if let Some(ended) = self.heed(outlet) {
                 return ended;
             }
-            let inputs = if self.may_read() { self.hand_on() } else { Vec::new() };
-            pause = if inputs.is_empty() { PAUSE } else { Duration::ZERO };
+            let read = if self.may_read() { self.hand_on() } else { (Vec::new(), Texts::new()) };
+            pause = if read.0.is_empty() { PAUSE } else { Duration::ZERO };
             let is_caught_up = self.is_caught_up();
-            if (!inputs.is_empty() || is_caught_up) && !self.send(outlet, inputs, is_caught_up) {
+            if (!read.0.is_empty() || is_caught_up) && !self.send(outlet, read, is_caught_up) {
                 return Ended::Stopped;
             }
             self.follow();
@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
         if is_new_owner && !self.assigned.is_empty() {
             self.is_owner = true;
             // Where reading begins is stored before anything is read.
-            if !self.send(outlet, Vec::new(), false) {
+            if !self.send(outlet, (Vec::new(), Texts::new()), false) {
                 return Some(Ended::Stopped);
             }
         }
@@ -295,10 +295,10 @@ impl<'a> Session<'a> {
     }
 
     /// Merges what the partitions hold into the inputs of one batch.
-    fn hand_on(&mut self) -> Vec<Input> {
+    fn hand_on(&mut self) -> (Vec<Input>, Texts) {
         (0..self.lanes.len()).for_each(|index| self.pull(index));
         let now = clock::monotonic();
-        let mut inputs = Vec::new();
+        let (mut inputs, mut texts) = (Vec::new(), Texts::new());
         let mut records = 0;
         while records < BATCH && inputs.len() < BATCH_INPUTS {
             let Some(index) = merge::next(&self.lanes, now, self.kafka.timing.idle) else { break };
@@ -308,6 +308,7 @@ impl<'a> Session<'a> {
                 rejects.copy(rejected, &ours.at.0, ours.at.1, record.next - 1);
             }
             ours.next = record.next;
+            texts.extend(record.texts.into_iter().map(|(at, text)| (inputs.len() + at, text)));
             inputs.extend(record.inputs);
             records += 1;
             self.pull(index);
@@ -317,11 +318,11 @@ impl<'a> Session<'a> {
             // A tombstone has no inputs, and its place is stored all the same.
             self.has_news = true;
         }
-        inputs
+        (inputs, texts)
     }
 
     /// Hands a batch on; `false` where nobody takes it.
-    fn send(&mut self, outlet: &Outlet, events: Vec<Input>, caught_up: bool) -> bool {
+    fn send(&mut self, outlet: &Outlet, (events, texts): (Vec<Input>, Texts), caught_up: bool) -> bool {
         let received = clock::monotonic();
         let source = &self.kafka.name;
         if let Some(rejects) = &mut *self.rejects {
@@ -330,6 +331,9 @@ impl<'a> Session<'a> {
         let now = Some(clock::now());
         let mut inputs = Vec::with_capacity(events.len() + 2);
         inputs.push(Input::Progress { source: source.clone(), now, caught_up: false });
+        // The texts are counted from the first event.
+        let first = inputs.len();
+        let texts = texts.into_iter().map(|(at, text)| (first + at, text)).collect();
         inputs.extend(events);
         if caught_up {
             inputs.push(Input::Progress { source: source.clone(), now, caught_up: true });
@@ -348,6 +352,7 @@ impl<'a> Session<'a> {
         let batch = Batch {
             source: source.clone(),
             inputs,
+            texts,
             position: Some(position),
             received,
             backlog: !caught_up,

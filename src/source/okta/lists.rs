@@ -153,6 +153,7 @@ impl Beside {
         Batch {
             source: self.name.clone(),
             inputs: vec![input],
+            texts: Vec::new(),
             position: None,
             received,
             backlog: false,

@@ -13,7 +13,7 @@ use super::trouble::Trouble;
 use crate::event::{AuthEvent, Reject, Timestamp};
 use crate::http::{self, BodyError};
 use crate::input::Input;
-use crate::source::ReadPage;
+use crate::source::{ReadPage, Texts};
 
 /// The longest page, after decompression: twenty times the planning figure of 3 kB an event for 1,000 events.
 const LONGEST_PAGE: usize = 64 << 20;
@@ -23,6 +23,8 @@ const LONGEST_PAGE: usize = 64 << 20;
 pub(super) struct Page {
     /// An event or a reject for each record.
     pub(super) inputs: Vec<Input>,
+    /// The texts of those that are wanted whole.
+    pub(super) texts: Texts,
     /// How many records it holds.
     pub(super) records: usize,
     /// Where to go on, of the same origin; `None` after the last page of a query with an end.
@@ -72,9 +74,10 @@ impl Asker<'_> {
         })?;
         let received = crate::clock::monotonic();
         let source = self.request.source;
-        let mut inputs = Vec::new();
-        let mut each = |record: Result<AuthEvent, Reject>| {
+        let (mut inputs, mut texts) = (Vec::new(), Texts::new());
+        let mut each = |record: Result<AuthEvent, Reject>, text: Option<Box<str>>| {
             let source = source.clone();
+            texts.extend(text.map(|text| (inputs.len(), text)));
             inputs.push(match record {
                 Ok(event) => Input::Event { source, event: Box::new(event) },
                 Err(reason) => Input::Reject { source, reason },
@@ -84,6 +87,6 @@ impl Asker<'_> {
             tracing::debug!(%source, error, bytes = body.len(), "page discarded");
             Trouble::BadPage
         })?;
-        Ok(Page { inputs, records, next: next?, date, received })
+        Ok(Page { inputs, texts, records, next: next?, date, received })
     }
 }

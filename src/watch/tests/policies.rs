@@ -59,7 +59,9 @@ fn a_changed_file_holds_from_now_on_and_policies_that_nobody_tells_any_more_hold
     }));
     let mut watch = Watch::new();
     let mut after = |inputs: &[Input]| {
-        inputs.iter().for_each(|input| watch.handle(input));
+        for input in inputs {
+            watch.handle(input);
+        }
         floor(&watch)
     };
     let source = |n| Some(PolicySource::File(n));
