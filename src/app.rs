@@ -164,11 +164,8 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
 
     let (store, Recovered { watch, positions, refolded }) = restore(config.state_dir.clone()).await?;
     let wake = Arc::new(Notify::new());
-    let telling = || parts.sinks.iter().filter(|sink| sink.tells());
-    let built: Vec<(String, act::Sink)> =
-        telling().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
-    let shadows = telling().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
-    publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
+    let (built, shadows) = build_sinks(&parts.sinks, &secrets)?;
+    publisher.show_shadows(store.clone(), shadows);
     let sinks: Vec<String> = built.iter().map(|(name, _)| name.clone()).collect();
     let configuration = (&parts.core, &parts.policies);
     let pump =
@@ -214,6 +211,17 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         workers,
         web,
     })
+}
+
+/// Sinks, each with its name.
+type NamedSinks = Vec<(String, act::Sink)>;
+
+/// The sinks that tell of incidents, and the names of those in shadow mode.
+fn build_sinks(sinks: &[act::Config], secrets: &Secrets) -> Result<(NamedSinks, Vec<String>), act::BuildError> {
+    let telling = || sinks.iter().filter(|sink| sink.tells());
+    let built = telling().map(|sink| sink.build(secrets.clone())).collect::<Result<_, _>>()?;
+    let shadows = telling().filter(|sink| sink.mode() == act::shadow::Mode::Shadow);
+    Ok((built, shadows.map(|sink| sink.name().to_owned()).collect()))
 }
 
 /// Opens the state and rebuilds the core from it.
