@@ -169,8 +169,7 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
     let (wanted, names) = (sinks.wanted(), sinks.names());
     let restoring = restore(config.state_dir.clone(), config.limits.queue_bytes, sinks.places());
     let (store, Recovered { watch, positions, refolded }) = restoring.await?;
-    let shadows = parts.sinks.iter().filter(|sink| sink.tells() && sink.mode() == act::shadow::Mode::Shadow);
-    publisher.show_shadows(store.clone(), shadows.map(|sink| sink.name().to_owned()).collect());
+    publisher.show_shadows(store.clone(), shadows(&parts));
     let configuration = (&parts.core, &parts.policies);
     let pump = Pump::new(store.clone(), (watch, refolded), configuration, sinks.told(), publisher, restored)?;
 
@@ -215,6 +214,12 @@ pub async fn start(setup: Setup) -> Result<Running, StartError> {
         workers,
         web,
     })
+}
+
+/// The names of the sinks in shadow mode.
+fn shadows(parts: &Parts) -> Vec<String> {
+    let shadows = parts.sinks.iter().filter(|sink| sink.tells() && sink.mode() == act::shadow::Mode::Shadow);
+    shadows.map(|sink| sink.name().to_owned()).collect()
 }
 
 /// Opens the state and rebuilds the core from it. Whoever is forwarded to has a place in the queue from here on.

@@ -230,7 +230,7 @@ async fn a_replica_that_is_away_is_named_and_holds_up_nothing() {
 async fn whatever_happens_on_the_way_there_is_one_alert_in_the_end() {
     for (fault, reason) in [
         (Fault::Refuse(500, None), "server_error"),
-        (Fault::Refuse(503, None), "server_error"),
+        (Fault::RefuseWith(503, "X-RateLimit-Reset: 9999999999"), "server_error"),
         (Fault::Refuse(429, Some(1)), "rate_limited"),
         (Fault::Refuse(408, None), "timeout"),
         (Fault::Refuse(401, None), "unauthorized"),

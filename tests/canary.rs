@@ -112,16 +112,8 @@ fn is_clean(what: &str, text: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_canary_leaves_by_metrics_pushes_log_ticket_or_api() {
-    let (day, count) = day();
-    assert!(day.contains(MARK) && day.contains(NETWORK), "the day is seeded");
-    let world = world(Scenario::QuietWeek, 10, process::start()).await;
-    let (datadog, dynatrace) = (Datadog::start().await, Dynatrace::start().await);
-    let home = Home::of(&world, "");
-    std::fs::write(home.dir.path().join("key"), API_KEY).expect("written");
-    std::fs::write(home.dir.path().join("token"), TOKEN).expect("written");
-    std::fs::write(home.dir.path().join("day.ndjson"), &day).expect("written");
+/// A daemon that reads the day and tells everything to everybody.
+fn configure(home: &Home, [servicenow, datadog, dynatrace]: [&str; 3]) {
     home.configure(&format!(
         "org: acme
 state_dir: state
@@ -136,10 +128,33 @@ sinks:
   - datadog: {{ url: {:?}, api_key: {{ file: key }}, interval: 1s, limits: {{ series: 15000, waiting: 20 }} }}
   - dynatrace: {{ url: {:?}, token: {{ file: token }}, interval: 1s, limits: {{ series: 15000, waiting: 20 }} }}
 ",
-        world.servicenow_url,
-        datadog.server.url,
-        format!("{}/e/env", dynatrace.server.url),
+        servicenow,
+        datadog,
+        format!("{dynatrace}/e/env"),
     ));
+}
+
+#[track_caller]
+fn pushes_are_clean(datadog: &Datadog, dynatrace: &Dynatrace) {
+    for (what, bodies) in [("Datadog", datadog.bodies()), ("Dynatrace", dynatrace.bodies())] {
+        for part in ["authwatch.events.count", "authwatch.denied_checks.count", "deny_spike"] {
+            assert!(bodies.contains(part), "{part} went to {what}");
+        }
+        is_clean(what, &bodies);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_canary_leaves_by_metrics_pushes_log_ticket_or_api() {
+    let (day, count) = day();
+    assert!(day.contains(MARK) && day.contains(NETWORK), "the day is seeded");
+    let world = world(Scenario::QuietWeek, 10, process::start()).await;
+    let (datadog, dynatrace) = (Datadog::start().await, Dynatrace::start().await);
+    let home = Home::of(&world, "");
+    std::fs::write(home.dir.path().join("key"), API_KEY).expect("written");
+    std::fs::write(home.dir.path().join("token"), TOKEN).expect("written");
+    std::fs::write(home.dir.path().join("day.ndjson"), &day).expect("written");
+    configure(&home, [&world.servicenow_url, &datadog.server.url, &dynatrace.server.url]);
     let daemon = home.daemon().await;
     daemon.until_status("the day is counted", |status| records(status) == count).await;
     let ticket = until("a ticket", async || {
@@ -173,12 +188,7 @@ sinks:
     let (_, log) = daemon.stop().await;
     is_clean("the log", &log.join("\n"));
     assert!(!log.join("\n").contains(API_KEY) && !log.join("\n").contains(TOKEN), "no secret is logged");
-    for (what, bodies) in [("Datadog", datadog.bodies()), ("Dynatrace", dynatrace.bodies())] {
-        for part in ["authwatch.events.count", "authwatch.denied_checks.count", "deny_spike"] {
-            assert!(bodies.contains(part), "{part} went to {what}");
-        }
-        is_clean(what, &bodies);
-    }
+    pushes_are_clean(&datadog, &dynatrace);
     is_clean("`state show`", &home.run(&["state", "show", "--json"]).stdout);
     let file = home.dir.path().join("day.ndjson");
     let file = file.to_str().expect("text");

@@ -159,6 +159,7 @@ async fn what_was_certainly_not_taken_is_sent_later_whole() {
         (Fault::Refuse(429, Some(1)), "rate_limited", "429"),
         (Fault::Refuse(429, None), "rate_limited", "429"),
         (Fault::Refuse(401, None), "unauthorized", "needs the scope `metrics.ingest`"),
+        (Fault::Refuse(403, None), "forbidden", "needs the scope `metrics.ingest`"),
         (Fault::Refuse(404, None), "not_found", "is `url` right?"),
     ] {
         let (dynatrace, pusher) = pusher(json!({})).await;

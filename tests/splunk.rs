@@ -347,7 +347,7 @@ async fn trap_a_full_queue_drops_its_oldest_and_never_refuses_a_commit() {
 #[tokio::test]
 async fn what_is_lost_while_the_receiver_is_away_is_said_for_a_while() {
     let (splunk, bench) = start_with_queue(json!({ "batch_events": 1 }), 4_000).await;
-    splunk.server.script([Fault::Refuse(429, Some(2))]);
+    splunk.server.script([Fault::RefuseWith(429, "Retry-After: 2")]);
     bench.commit(&all(1, 1));
     let running = bench.start();
     bench.until("held up", || bench.retries("rate_limited") == 1.0).await;

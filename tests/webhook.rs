@@ -114,6 +114,7 @@ async fn trap_a_request_without_an_answer_is_repeated_under_the_same_key_and_act
 async fn every_documented_error_has_its_class() {
     for (fault, reason) in [
         (Fault::Refuse(500, None), "server_error"),
+        (Fault::RefuseWith(503, "X-RateLimit-Reset: 9999999999"), "server_error"),
         (Fault::Refuse(429, Some(1)), "rate_limited"),
         (Fault::Refuse(425, None), "server_error"),
         (Fault::ResetBefore, "connection_lost"),
