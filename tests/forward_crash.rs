@@ -136,6 +136,10 @@ async fn every_denial_change_and_detection_arrives_at_least_once_whenever_the_da
     let events: BTreeSet<String> = reference.iter().filter(|id| !id.contains(":aw-")).cloned().collect();
     assert_eq!(events, expect);
     assert!(reference.len() > events.len(), "there are detections too");
+    for event in left_alone.splunk.state().events.iter().filter(|event| event["sourcetype"] == "authwatch:raw") {
+        let (id, uuid) = (event["fields"]["aw_id"].as_str(), event["event"]["uuid"].as_str().expect("the record"));
+        assert_eq!(id, Some(&*format!("acme:{uuid}")), "another record's text");
+    }
 
     for acks in [false, true] {
         let more = json!({ "ack": acks, "ack_interval": "100ms", "ack_timeout": "1s" });

@@ -182,7 +182,8 @@ fn reader() -> ReadPage {
             let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
             let published = Timestamp::parse(&text("published"));
             let event_type = record["eventType"].as_str().ok_or(Reject::NoEventType);
-            each(event_type.map(|event_type| an_event(&text("uuid"), published, event_type)), None);
+            let event = event_type.map(|event_type| an_event(&text("uuid"), published, event_type));
+            each(event, event_type.ok().map(|_| record.to_string().into()));
         }
         Ok(records.len())
     })
@@ -269,7 +270,18 @@ impl Running {
     }
 
     async fn batch(&mut self) -> Batch {
-        tokio::time::timeout(PATIENCE, self.batches.recv()).await.expect("a batch in time").expect("a batch")
+        let batch = tokio::time::timeout(PATIENCE, self.batches.recv()).await.expect("a batch in time");
+        let batch = batch.expect("a batch");
+        // Each event has its own record's text and no other's.
+        let mut texts = batch.texts.iter();
+        for (at, input) in batch.inputs.iter().enumerate() {
+            if let Input::Event { event, .. } = input {
+                let (of, text) = texts.next().expect("a text for every event");
+                assert!(*of == at && text.contains(event.uuid.as_str()), "{at}: {of} {text}");
+            }
+        }
+        assert_eq!(texts.next(), None);
+        batch
     }
 
     /// Batches up to the one that brings `uuid`, that one with it.
