@@ -15,7 +15,7 @@ mod vocabulary;
 pub use auth_event::{App, AuthEvent, Change, Context, PolicyRule};
 pub use identity::{EventId, Flow, Org, Person, SourceName};
 pub use network::Network;
-pub use posture::{Check, CheckVerdict, DeviceSignals, PostureCheck, PostureSource};
+pub use posture::{Check, CheckVerdict, DeviceSignals, Posture, PostureCheck, PostureSource};
 pub use reject::Reject;
 pub use timestamp::{Span, Timestamp};
 pub(crate) use vocabulary::vocabulary;

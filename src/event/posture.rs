@@ -84,6 +84,27 @@ pub struct Check {
     pub result: CheckVerdict,
 }
 
+/// What a device's state has to do with one answer of a policy: as `explain --json` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Posture {
+    /// What it rests on; `none` where no policy was evaluated.
+    pub source: PostureSource,
+    /// The policy evaluated.
+    pub policy: Option<SmolStr>,
+    /// Checks that fail.
+    pub fail: Vec<PostureCheck>,
+    /// Checks that cannot be told.
+    pub unknown: Vec<PostureCheck>,
+    /// Every check with its numbers.
+    pub checks: Vec<Check>,
+}
+
+impl Posture {
+    /// Nothing was evaluated.
+    pub const NONE: Self =
+        Self { source: PostureSource::None, policy: None, fail: Vec::new(), unknown: Vec::new(), checks: Vec::new() };
+}
+
 /// The device block of an event as sent: every member may be absent, and absent is unknown, never false.
 ///
 /// Source: the fact sheet's section 4.2 (`device`) and 6.1 (`target[type=UDDevice].detailEntry`).
