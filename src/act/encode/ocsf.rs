@@ -126,7 +126,12 @@ pub(in crate::act) fn mark_short(value: &mut Value, whole: usize) {
     }
 }
 
-fn of_event(forwarded: &Forwarded, event: &AuthEvent, posture: Option<&Posture>, record: &Record) -> Map<String, Value> {
+fn of_event(
+    forwarded: &Forwarded,
+    event: &AuthEvent,
+    posture: Option<&Posture>,
+    record: &Record,
+) -> Map<String, Value> {
     let class = Class::of(event.kind);
     let mut profiles = Vec::new();
     let mut out = match class {
@@ -155,7 +160,8 @@ fn of_event(forwarded: &Forwarded, event: &AuthEvent, posture: Option<&Posture>,
     }
     put(&mut out, "message", record.text(&["displayMessage"]));
     let reason = reading::reason(event, posture);
-    let detail = record.text(&["outcome", "reason"]).or((reason != crate::event::Reason::None).then_some(reason.as_str()));
+    let detail =
+        record.text(&["outcome", "reason"]).or((reason != crate::event::Reason::None).then_some(reason.as_str()));
     put(&mut out, "status_detail", detail);
     let mut metadata = Map::new();
     put(&mut metadata, "product", Some(json!({ "vendor_name": "Okta", "name": "Okta System Log" })));
@@ -175,7 +181,13 @@ fn of_event(forwarded: &Forwarded, event: &AuthEvent, posture: Option<&Posture>,
 }
 
 /// What every class has.
-fn finish(out: &mut Map<String, Value>, forwarded: &Forwarded, class: Class, activity: &Activity, more: Map<String, Value>) {
+fn finish(
+    out: &mut Map<String, Value>,
+    forwarded: &Forwarded,
+    class: Class,
+    activity: &Activity,
+    more: Map<String, Value>,
+) {
     let (severity_id, severity) = match Level::of(forwarded) {
         Level::Info => (1, "Informational"),
         Level::Low => (2, "Low"),
@@ -315,6 +327,10 @@ fn device(event: &AuthEvent, posture: Option<&Posture>, record: &Record) -> Opti
     put(&mut device, "uid", signals.id.as_deref());
     let name = record.text(&["device", "name"]).or_else(|| record.target("UDDevice").text("displayName"));
     put(&mut device, "name", name);
+    if signals.id.is_none() && name.is_none() {
+        // The schema wants one of them.
+        return None;
+    }
     put(&mut device, "is_managed", signals.managed);
     put(&mut device, "is_compliant", posture.and_then(is_compliant));
     let mut os = json!({ "name": system, "type_id": system_id });

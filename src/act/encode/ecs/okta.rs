@@ -60,8 +60,7 @@ fn texts(record: &Record, path: &[&str], names: &[(&str, &str)]) -> Map<String, 
 
 /// Rules ask whether an id is `unknown`, so that word stays here.
 fn named(object: Named<'_>) -> Map<String, Value> {
-    let names =
-        [("id", "id"), ("type", "type"), ("alternateId", "alternate_id"), ("displayName", "display_name")];
+    let names = [("id", "id"), ("type", "type"), ("alternateId", "alternate_id"), ("displayName", "display_name")];
     let mut out = Map::new();
     for (name, own) in names {
         let text = object.value().and_then(Value::as_object).and_then(|map| super::super::record::member(map, name));

@@ -35,7 +35,11 @@ fn entity(event: &AuthEvent, record: &Record) -> Value {
             let policy_name = record.target("PolicyEntity").text("displayName");
             let mut policy = Map::new();
             put(&mut policy, "uid", holder.map(str::to_owned).or(uid));
-            put(&mut policy, "name", policy_name.map(str::to_owned).or_else(|| holder.is_none().then_some(name).flatten()));
+            put(
+                &mut policy,
+                "name",
+                policy_name.map(str::to_owned).or_else(|| holder.is_none().then_some(name).flatten()),
+            );
             put(&mut policy, "type", Some(kind));
             put(&mut entity, "policy", Some(Value::Object(policy)));
         }

@@ -50,7 +50,9 @@ fn a_typed_password_and_tokens_leave_in_no_shape() {
 fn the_same_with_every_key_in_lower_case() {
     fn lower(value: Value) -> Value {
         match value {
-            Value::Object(map) => map.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), lower(value))).collect(),
+            Value::Object(map) => {
+                map.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), lower(value))).collect()
+            }
             Value::Array(list) => list.into_iter().map(lower).collect(),
             other => other,
         }
@@ -63,7 +65,8 @@ fn the_same_with_every_key_in_lower_case() {
 #[test]
 fn a_known_person_keeps_name_and_address_when_they_fail() {
     let mut known = hostile();
-    known["actor"] = json!({ "id": "00u1qw2er3ty4ui5op6a", "type": "User", "alternateId": "ada@example.com", "displayName": "Ada" });
+    known["actor"] =
+        json!({ "id": "00u1qw2er3ty4ui5op6a", "type": "User", "alternateId": "ada@example.com", "displayName": "Ada" });
     known["target"] = json!([{ "id": "unknown", "type": "User", "alternateId": PASSWORD }]);
     let out = record(&event(&known), &known.to_string()).expect("an object");
     assert_eq!(out["actor"]["alternateId"], "ada@example.com");
@@ -76,7 +79,8 @@ fn a_known_person_keeps_name_and_address_when_they_fail() {
 fn a_success_keeps_its_names_and_loses_its_tokens() {
     let mut good = hostile();
     good["outcome"] = json!({ "result": "SUCCESS", "reason": null });
-    good["actor"] = json!({ "id": "00u1qw2er3ty4ui5op6a", "type": "User", "alternateId": "ada@example.com", "displayName": "Ada" });
+    good["actor"] =
+        json!({ "id": "00u1qw2er3ty4ui5op6a", "type": "User", "alternateId": "ada@example.com", "displayName": "Ada" });
     let out = Value::Object(record(&event(&good), &good.to_string()).expect("an object")).to_string();
     assert!(out.contains("ada@example.com") && !out.contains("CanaryCanary"), "{out}");
 }

@@ -238,19 +238,33 @@ mod tests {
     fn queries_keep_only_what_is_known_to_be_harmless() {
         check("/login/token/redirect?stateToken=02.id.MwmzJt_2erQ99a6kny", "/login/token/redirect?stateToken=redacted");
         check("/idp/idx/identify?", "/idp/idx/identify?");
-        check("/api/v1/logs?since=2023-09-21T17%3A04%3A22Z&limit=1000&after=1714675441520_1",
-              "/api/v1/logs?since=2023-09-21T17%3A04%3A22Z&limit=1000&after=redacted");
+        check(
+            "/api/v1/logs?since=2023-09-21T17%3A04%3A22Z&limit=1000&after=1714675441520_1",
+            "/api/v1/logs?since=2023-09-21T17%3A04%3A22Z&limit=1000&after=redacted",
+        );
         check("/x?fromURI=%2Flogin%3FstateToken%3D02.id.abc&locale=en", "/x?fromURI=redacted&locale=en");
-        check("https://a.example/cb#access_token=abc&scope=openid", "https://a.example/cb#access_token=redacted&scope=openid");
-        check("/authorize?scope=openid+email&state=abc&code_challenge=x", "/authorize?scope=openid+email&state=redacted&code_challenge=redacted");
+        check(
+            "https://a.example/cb#access_token=abc&scope=openid",
+            "https://a.example/cb#access_token=redacted&scope=openid",
+        );
+        check(
+            "/authorize?scope=openid+email&state=abc&code_challenge=x",
+            "/authorize?scope=openid+email&state=redacted&code_challenge=redacted",
+        );
         check("/x?hunter2hunter2", "/x?hunter2hunter2");
         check("/x?redirect_uri=https://a.example/?token=1", "/x?redirect_uri=redacted");
-        check("/x?message=login_page_messages.session_has_expired", "/x?message=login_page_messages.session_has_expired");
+        check(
+            "/x?message=login_page_messages.session_has_expired",
+            "/x?message=login_page_messages.session_has_expired",
+        );
     }
 
     #[test]
     fn paths_keep_ids_and_words_and_lose_tokens() {
-        check("/api/v1/users/00u1abvz4pYqdM8ms4x6/lifecycle/suspend?", "/api/v1/users/00u1abvz4pYqdM8ms4x6/lifecycle/suspend?");
+        check(
+            "/api/v1/users/00u1abvz4pYqdM8ms4x6/lifecycle/suspend?",
+            "/api/v1/users/00u1abvz4pYqdM8ms4x6/lifecycle/suspend?",
+        );
         check("/welcome/XE6wE17zmphl3KqAPFxO", "/welcome/redacted");
         check("/login/token/redirect", "/login/token/redirect");
         check("/a/b3aeede3-4f67-11ea-abd3-1f5d113f2546", "/a/b3aeede3-4f67-11ea-abd3-1f5d113f2546");
@@ -264,15 +278,20 @@ mod tests {
         check("sent 'Authorization: SSWS 00abcdef' again", "sent 'Authorization: SSWS redacted' again");
         check("got eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", "got redacted");
         check("{New Geo-Location=NEGATIVE, New Device=POSITIVE}", "{New Geo-Location=NEGATIVE, New Device=POSITIVE}");
-        check("Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:72.0) Gecko/20100101 Firefox/72.0",
-              "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:72.0) Gecko/20100101 Firefox/72.0");
+        check(
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:72.0) Gecko/20100101 Firefox/72.0",
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:72.0) Gecko/20100101 Firefox/72.0",
+        );
         check("Sign-on policy evaluation resulted in DENIED", "Sign-on policy evaluation resulted in DENIED");
         check("okta_password:password:aut4oewi7rc5cRsK25d7", "okta_password:password:aut4oewi7rc5cRsK25d7");
     }
 
     #[test]
     fn a_withheld_word_is_found_whole_and_in_any_case() {
-        assert_eq!(without("User HUNTER2! failed (hunter2!)", "hunter2!").as_deref(), Some("User redacted failed (redacted)"));
+        assert_eq!(
+            without("User HUNTER2! failed (hunter2!)", "hunter2!").as_deref(),
+            Some("User redacted failed (redacted)")
+        );
         assert_eq!(without("hunter22", "hunter2"), None);
         assert_eq!(without("été hunter2é", "hunter2"), None);
         assert_eq!(without("ünter2", "ünter2").as_deref(), Some("redacted"));

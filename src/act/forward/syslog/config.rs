@@ -305,12 +305,14 @@ impl Config {
     pub fn warning(&self) -> Option<Remark> {
         let is_here = self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
         let (key, text) = match (self.transport, self.framing) {
-            (Transport::Tcp, _) if !is_here => {
-                ("transport", "names and addresses of people go in the clear, where everybody on the way can read them (use tls)")
-            }
-            (Transport::Tls, Framing::Newline) => {
-                ("framing", "over TLS the standard allows octet counting only (RFC 5425); is the receiver set to newlines?")
-            }
+            (Transport::Tcp, _) if !is_here => (
+                "transport",
+                "names and addresses of people go in the clear, where everybody on the way can read them (use tls)",
+            ),
+            (Transport::Tls, Framing::Newline) => (
+                "framing",
+                "over TLS the standard allows octet counting only (RFC 5425); is the receiver set to newlines?",
+            ),
             _ => return None,
         };
         Some(Remark { key, text: text.to_owned() })
@@ -335,9 +337,11 @@ mod tests {
         assert_eq!((config.port, config.facility, config.max_bytes), (6_514, 10, 8_192));
         assert_eq!((config.transport, config.payload), (Transport::Tls, Payload::Cef));
         assert_eq!(config.warning(), None);
-        for (text, host, port) in
-            [("[2001:db8::1]:601", "2001:db8::1", 601), ("2001:db8::1", "2001:db8::1", 6_514), ("192.0.2.1:1", "192.0.2.1", 1)]
-        {
+        for (text, host, port) in [
+            ("[2001:db8::1]:601", "2001:db8::1", 601),
+            ("2001:db8::1", "2001:db8::1", 6_514),
+            ("192.0.2.1:1", "192.0.2.1", 1),
+        ] {
             let config = parse("address", json!(text)).expect(text);
             assert_eq!((config.host.as_str(), config.port), (host, port), "{text}");
         }

@@ -67,14 +67,16 @@ impl Connection {
         let late = |_| Failure::retry(Reason::Timeout, format!("{who} did not answer in time"));
         let address = (config.host.as_str(), config.port);
         let stream = timeout(within, TcpStream::connect(address)).await.map_err(late)?;
-        let stream = stream
-            .map_err(|error| Failure::retry(Reason::Unreachable, format!("{who} cannot be reached ({})", error.kind())))?;
+        let stream = stream.map_err(|error| {
+            Failure::retry(Reason::Unreachable, format!("{who} cannot be reached ({})", error.kind()))
+        })?;
         tune(&stream);
         let wire: Box<dyn Wire> = match connector {
             None => Box::new(stream),
             Some(connector) => {
                 let name = config.tls.server_name.clone().unwrap_or_else(|| config.host.clone());
-                let unfit = |_| Failure::fix(Reason::Invalid, format!("`tls.server_name` `{name}` is no name of a server"));
+                let unfit =
+                    |_| Failure::fix(Reason::Invalid, format!("`tls.server_name` `{name}` is no name of a server"));
                 let name = ServerName::try_from(name.clone()).map_err(unfit)?;
                 let stream = timeout(within, connector.connect(name, stream)).await.map_err(late)?;
                 Box::new(stream.map_err(|error| broken(who, &error))?)
@@ -138,7 +140,8 @@ async fn connector(tls: &Tls, who: &str, secrets: &Secrets) -> Result<TlsConnect
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let unusable = |error: TlsError| Failure::fix(Reason::Invalid, format!("TLS cannot be set up: {error}"));
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unusable)?;
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unusable)?;
     let builder = builder.with_root_certificates(roots);
     let config = match (&tls.certificate_file, &tls.key) {
         (Some(path), Some(key)) => {
@@ -172,7 +175,8 @@ fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>,
 fn trusted(pem: &[u8], path: &Path) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
     let (good, _) = roots.add_parsable_certificates(certificates(pem, path)?);
-    let none = || Failure::fix(Reason::Invalid, format!("`{}` holds no certificate that can be trusted", path.display()));
+    let none =
+        || Failure::fix(Reason::Invalid, format!("`{}` holds no certificate that can be trusted", path.display()));
     if good > 0 { Ok(roots) } else { Err(none()) }
 }
 
@@ -181,7 +185,8 @@ async fn system() -> Result<RootCertStore, Failure> {
     let certs = found.map(|found| found.certs).unwrap_or_default();
     let mut roots = RootCertStore::empty();
     let (good, _) = roots.add_parsable_certificates(certs);
-    let none = || Failure::fix(Reason::Invalid, "this system trusts no certificate at all (name one with `tls.ca_file`)");
+    let none =
+        || Failure::fix(Reason::Invalid, "this system trusts no certificate at all (name one with `tls.ca_file`)");
     if good > 0 { Ok(roots) } else { Err(none()) }
 }
 
