@@ -12,6 +12,7 @@
 //! `authwatch_sink_lookup_mismatches_total`, `authwatch_outbox_rows`. Condition: `sink/<name>`, which informs and does
 //! not gate readiness.
 
+pub mod encode;
 pub mod forward;
 pub mod ledger;
 pub mod notify;

@@ -13,8 +13,10 @@
 
 mod shape;
 pub mod splunk;
+pub mod syslog;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -29,7 +31,14 @@ use super::{BuildError, Remark};
 use crate::secret::{SecretRef, Secrets};
 use crate::store::Store;
 use crate::telemetry::condition::Conditions;
+use crate::telemetry::preflight::{Finding, Findings};
 use splunk::Splunk;
+use syslog::Syslog;
+
+/// What is forwarded unless told otherwise: denies, policy changes and detections.
+const fn usual() -> Topics {
+    Topics::DENIES.or(Topics::POLICY_CHANGES).or(Topics::DETECTIONS)
+}
 
 /// One entry of `sinks:` whose kind is forwarded to; the kind is the key.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -37,16 +46,19 @@ use splunk::Splunk;
 pub enum Config {
     /// Splunk's HTTP Event Collector.
     Splunk(Box<splunk::Config>),
+    /// A receiver of syslog.
+    Syslog(Box<syslog::Config>),
 }
 
 impl Config {
     /// The kinds, as written in the configuration.
-    pub const KINDS: [&'static str; 1] = ["splunk"];
+    pub const KINDS: [&'static str; 2] = ["splunk", "syslog"];
 
     /// The kind as written in the configuration.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Splunk(_) => "splunk",
+            Self::Syslog(_) => "syslog",
         }
     }
 
@@ -54,6 +66,7 @@ impl Config {
     pub fn name(&self) -> &str {
         match self {
             Self::Splunk(config) => &config.name,
+            Self::Syslog(config) => &config.name,
         }
     }
 
@@ -61,6 +74,7 @@ impl Config {
     pub fn topics(&self) -> Topics {
         match self {
             Self::Splunk(config) => config.forward,
+            Self::Syslog(config) => config.forward,
         }
     }
 
@@ -68,6 +82,15 @@ impl Config {
     pub fn secrets(&mut self) -> Vec<&mut SecretRef> {
         match self {
             Self::Splunk(config) => config.secrets(),
+            Self::Syslog(config) => config.secrets(),
+        }
+    }
+
+    /// The files that it reads beside its secrets.
+    pub fn files(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Splunk(_) => Vec::new(),
+            Self::Syslog(config) => config.files(),
         }
     }
 
@@ -75,6 +98,7 @@ impl Config {
     pub fn warnings(&self) -> Vec<Remark> {
         let remark = match self {
             Self::Splunk(config) => config.warning(),
+            Self::Syslog(config) => config.warning(),
         };
         remark.into_iter().collect()
     }
@@ -89,6 +113,10 @@ impl Config {
             Self::Splunk(config) => (
                 Splunk::new(config, secrets).map(|sink| ForwardKind::Splunk(Box::new(sink))),
                 Bounds { events: config.batch_events, bytes: config.batch_bytes },
+            ),
+            Self::Syslog(config) => (
+                Ok(ForwardKind::Syslog(Box::new(Syslog::new(config, secrets)))),
+                Bounds { events: syslog::BATCH_EVENTS, bytes: config.batch_bytes },
             ),
         };
         let kind = kind.map_err(|source| BuildError { kind: self.kind(), source })?;
@@ -106,6 +134,14 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
+    /// What `check` asks of it: it only reads.
+    pub async fn check(&mut self) -> Vec<Finding> {
+        let mut findings = Findings::of(self.name.as_str());
+        let probed = self.kind.probe().await.map(|()| "answers, and does not refuse us".to_owned());
+        findings.judge("reach", probed.map_err(|failure| failure.detail));
+        findings.into_vec()
+    }
+
     /// The name, and what it asks for.
     pub fn place(&self) -> (String, Topics) {
         (self.name.clone(), self.topics)
@@ -123,6 +159,7 @@ struct Bounds {
 #[derive(Debug)]
 enum ForwardKind {
     Splunk(Box<Splunk>),
+    Syslog(Box<Syslog>),
 }
 
 impl ForwardKind {
@@ -131,6 +168,7 @@ impl ForwardKind {
     async fn send(&mut self, batch: &[&Forwarded]) -> Result<usize, Failure> {
         match self {
             Self::Splunk(sink) => sink.send(batch).await,
+            Self::Syslog(sink) => sink.send(batch).await,
         }
     }
 
@@ -138,6 +176,23 @@ impl ForwardKind {
     async fn probe(&mut self) -> Result<(), Failure> {
         match self {
             Self::Splunk(sink) => sink.probe().await,
+            Self::Syslog(sink) => sink.probe().await,
+        }
+    }
+
+    /// Called while there is nothing to send: sends again what a connection that broke meanwhile may have lost.
+    async fn tend(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Splunk(_) => Ok(()),
+            Self::Syslog(sink) => sink.tend().await,
+        }
+    }
+
+    /// Called before the end: waits until the receiver has what was sent.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Splunk(_) => Ok(()),
+            Self::Syslog(sink) => sink.settle().await,
         }
     }
 
@@ -149,6 +204,8 @@ impl ForwardKind {
         );
         match self {
             Self::Splunk(sink) => is_lost || sink.may_have_it(),
+            // Whatever was written before the connection broke may be there.
+            Self::Syslog(sink) => sink.tried() > 0,
         }
     }
 
@@ -156,6 +213,7 @@ impl ForwardKind {
     fn tried(&self) -> usize {
         match self {
             Self::Splunk(sink) => sink.tried(),
+            Self::Syslog(sink) => sink.tried(),
         }
     }
 
@@ -163,6 +221,7 @@ impl ForwardKind {
     fn blamed(&self) -> Option<usize> {
         match self {
             Self::Splunk(sink) => sink.blamed(),
+            Self::Syslog(_) => None,
         }
     }
 
@@ -170,6 +229,7 @@ impl ForwardKind {
     fn trouble(&self) -> Option<String> {
         match self {
             Self::Splunk(sink) => sink.trouble(),
+            Self::Syslog(_) => None,
         }
     }
 }

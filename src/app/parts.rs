@@ -308,7 +308,12 @@ fn sinks(config: &Config, needs: &mut Vec<Need>, warnings: &mut Vec<Warning>) ->
         let remarks = if forward::Config::KINDS.contains(&integration.kind) {
             let mut sink: forward::Config = section(&integration.node)?;
             let name = sink.name().to_owned();
-            check_in(config, integration, (name, sink.secrets()), (needs, &mut names))?;
+            check_in(config, integration, (name.clone(), sink.secrets()), (needs, &mut names))?;
+            for path in sink.files() {
+                *path = config.base.join(&*path);
+                let (origin, what) = (Some(integration.origin.clone()), Needed::File(path.clone()));
+                needs.push(Need { origin, part: name.clone(), what });
+            }
             let remarks = sink.warnings();
             forwards.push(sink);
             remarks

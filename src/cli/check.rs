@@ -79,6 +79,9 @@ async fn ask(config: &Config, parts: &Parts, lookup: Lookup, write: bool) -> Res
         let (name, mut built) = sink.build(secrets.clone())?;
         findings.extend(built.check(&name, write).await);
     }
+    for forward in &parts.forwards {
+        findings.extend(forward.build(secrets.clone())?.check().await);
+    }
     Ok(findings)
 }
 

@@ -22,8 +22,8 @@ pub(super) const SOURCES: Kinds = Kinds { what: "source", built: &["okta", "file
 /// What can be a sink.
 pub(super) const SINKS: Kinds = Kinds {
     what: "sink",
-    built: &["servicenow", "alertmanager", "webhook", "splunk", "datadog", "dynatrace"],
-    planned: &["pagerduty", "slack", "elastic", "syslog", "kafka", "prometheus", "otlp"],
+    built: &["servicenow", "alertmanager", "webhook", "splunk", "syslog", "datadog", "dynatrace"],
+    planned: &["pagerduty", "slack", "elastic", "kafka", "prometheus", "otlp"],
 };
 
 /// One source or sink that is built.

@@ -160,6 +160,10 @@ metrics_enum! {
 
     // Sinks.
     SinkRequests => ("authwatch_sink_requests_total", Counter, ["sink", "result"], "Requests to a sink by result."),
+    SyslogMessages => ("authwatch_syslog_messages_total", Counter, ["sink", "result"],
+        "Messages written to a syslog receiver: written, of them repeated after a broken connection, and cut to the bound."),
+    SyslogConnections => ("authwatch_syslog_connections_total", Counter, ["sink", "event"],
+        "Connections to a syslog receiver: opened, broken, and closed for a confirmation because too much was unconfirmed."),
     SinkActions => ("authwatch_sink_actions_total", Counter, ["sink", "step", "result"],
         "Actions carried out by a sink, by step and result."),
     SinkRetries => ("authwatch_sink_retries_total", Counter, ["sink", "reason"], "Retries of a sink by reason."),

@@ -93,6 +93,14 @@ impl Worker {
             };
             let Turn::Idle(until) = turn else { continue };
             if stopping {
+                tokio::select! {
+                    settled = self.kind.settle() => {
+                        if let Err(failure) = settled {
+                            tracing::warn!(sink = self.name, detail = failure.detail, "the receiver may lack the last records");
+                        }
+                    }
+                    () = &mut drained => {}
+                }
                 break;
             }
             let wait = until.map_or(LOOK, |until| until.saturating_duration_since(clock::monotonic()).min(LOOK));
@@ -139,6 +147,7 @@ impl Worker {
             self.kind.probe().await?;
             self.reached = true;
         }
+        self.kind.tend().await?;
         self.lost.take_if(|lost| lost.elapsed() >= LOSS_SHOWN);
         self.well();
         Ok(Turn::Idle(None))

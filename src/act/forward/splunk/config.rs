@@ -7,7 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
 
-use super::super::{Shape, Topics};
+use super::super::{Shape, Topics, usual};
 use crate::act::Remark;
 use crate::act::wire;
 use crate::duration;
@@ -73,7 +73,7 @@ struct Raw {
     token: SecretRef,
     #[serde(default = "default_name")]
     name: String,
-    #[serde(default = "default_forward")]
+    #[serde(default = "usual")]
     forward: Topics,
     #[serde(default)]
     shape: Shape,
@@ -101,10 +101,6 @@ struct Raw {
 
 fn default_name() -> String {
     "splunk".to_owned()
-}
-
-const fn default_forward() -> Topics {
-    Topics::DENIES.or(Topics::POLICY_CHANGES).or(Topics::DETECTIONS)
 }
 
 const fn default_ack_interval() -> Duration {
