@@ -15,7 +15,7 @@ mod support {
     pub mod splunk;
 }
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -32,6 +32,19 @@ use tempfile::TempDir;
 
 /// Records of one run: a push, its refusals and its rollback are in them.
 const RECORDS: usize = 12_000;
+
+/// Where it dies, and at which passage in each life. The log is read within a few lives, so those that need it come first;
+/// what is forwarded goes in so many batches that there is always one to die at.
+const POINTS: [(&str, &[u32]); 7] = [
+    ("after_fetch", &[1, 2, 1]),
+    // The start passes it once without a page; with a record committed it is passed again.
+    ("committed", &[1, 2, 1]),
+    ("backlog", &[1, 1]),
+    ("snapshot", &[1, 1]),
+    ("forward_ack", &[1, 2, 3]),
+    ("forward_send", &[1, 3, 2, 1]),
+    ("forward_ack", &[2, 1, 1]),
+];
 
 /// A log on disk, a receiver, and a state.
 struct World {
@@ -70,7 +83,7 @@ impl World {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("log.ndjson"), records.join("\n")).expect("writes");
         let mut sink = json!({
-            "url": splunk.server.url, "token": { "env": "HEC" }, "timeout": "2s", "batch_events": 40,
+            "url": splunk.server.url, "token": { "env": "HEC" }, "timeout": "2s", "batch_events": 10,
         });
         for (key, value) in more.as_object().expect("an object") {
             sink[key] = value.clone();
@@ -145,34 +158,24 @@ async fn every_denial_change_and_detection_arrives_at_least_once_whenever_the_da
         let more = json!({ "ack": acks, "ack_interval": "100ms", "ack_timeout": "1s" });
         let world = World::new(&records, more).await;
         world.splunk.state().acks = acks;
-        let mut kills = 0;
-        for (round, (point, passages)) in [
-            ("forward_send", [1, 1, 2]),
-            ("after_fetch", [1, 3, 2]),
-            ("committed", [2, 3, 2]),
-            ("forward_send", [1, 2, 3]),
-            ("forward_ack", [1, 1, 2]),
-            ("backlog", [1, 2, 2]),
-            ("snapshot", [1, 1, 1]),
-            ("forward_ack", [1, 3, 1]),
-            ("forward_send", [2, 1, 4]),
-        ]
-        .into_iter()
-        .enumerate()
-        {
+        let mut kills = BTreeMap::new();
+        for (round, (point, passages)) in POINTS.into_iter().enumerate() {
             let faults = [Fault::ResetAfter, Fault::ResetBefore, Fault::DoneThen(503), Fault::Refuse(503, None)];
             world.splunk.server.script([faults[round % faults.len()]]);
-            world.splunk.state().lost_acks = u32::from(acks && round == 3);
-            kills += kill_at(&world, point, &passages, &[]).await;
+            world.splunk.state().lost_acks = u32::from(acks && round == 4);
+            *kills.entry(point).or_insert(0) += kill_at(&world, point, passages, &[]).await;
         }
-        assert!(kills >= 12, "only {kills} kills");
+        println!("acks {acks}: kills {kills:?}");
+        for point in ["after_fetch", "committed", "forward_send", "forward_ack"] {
+            assert!(kills[point] >= 3, "only {} kills at {point}", kills[point]);
+        }
         assert!(world.life(&[]).await.success());
         let arrived = world.arrived();
         let missing: Vec<&String> = reference.iter().filter(|id| !arrived.contains(id)).collect();
-        assert_eq!(missing, Vec::<&String>::new(), "acks {acks}, after {kills} kills");
+        assert_eq!(missing, Vec::<&String>::new(), "acks {acks}, after {kills:?}");
         assert_eq!(arrived, reference, "in order, and nothing else");
         assert!(world.splunk.ids().len() > arrived.len(), "a kill between send and place repeats something");
-        println!("acks {acks}: {kills} kills, {} records, {} arrivals", arrived.len(), world.splunk.ids().len());
+        println!("{} records, {} arrivals", arrived.len(), world.splunk.ids().len());
     }
 }
 
