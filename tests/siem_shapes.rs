@@ -185,11 +185,15 @@ fn event(kind: &str, result: &str, more: Value) -> Value {
     event
 }
 
-/// What public detection rules for Okta ask for: field and value, `*` for any.
+/// A name, a record, and what a rule asks of it: field and value, `*` for any.
+type Case = (&'static str, Value, &'static [(&'static str, &'static str)]);
+
+/// What public detection rules for Okta ask for.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn public_detection_rules_match() {
     let debug = |data: Value| json!({ "debugContext": { "debugData": data } });
-    let cases: [(&str, Value, &[(&str, &str)]); 10] = [
+    let cases: [Case; 10] = [
         (
             "a phishing attempt declined",
             event(

@@ -112,7 +112,8 @@ fn of_kind(path: &str, value: &Value, kind: &str, findings: &mut Vec<String>) {
         findings.push(format!("{path} is no {kind}: {value}"));
     }
     if let Some(allowed) = allowed
-        && !allowed.split(' ').any(|allowed| value.to_string() == allowed)
+        && value.is_u64()
+        && !allowed.split(' ').any(|allowed| allowed.parse().ok() == value.as_u64())
     {
         findings.push(format!("{path} may not be {value}"));
     }

@@ -141,7 +141,18 @@ impl Receiver {
         (inner.clean, inner.broken)
     }
 
-    /// The messages of all connections that came whole, once there are as many distinct ids as `ids`.
+    /// Waits until so many connections have ended.
+    pub async fn wait_for_ends(&self, ends: usize) {
+        for _ in 0..1_000 {
+            let (clean, broken) = self.ended();
+            if clean + broken >= ends {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The messages of all connections that came whole.
     #[track_caller]
     pub fn messages(&self) -> Vec<Message> {
         self.read().iter().flat_map(|bytes| counted(bytes)).collect()

@@ -28,7 +28,7 @@ pub use config::{Config, ConfigError, Confirm, Framing, Payload, Tls, Transport}
 use connection::{Connection, IS_HELD, UNACKNOWLEDGED};
 
 use super::Forwarded;
-use crate::act::retry::{Failure, Reason};
+use crate::act::retry::{Class, Failure, Reason};
 use crate::clock;
 use crate::secret::Secrets;
 use crate::telemetry::metric::Metric;
@@ -43,7 +43,7 @@ const UNCONFIRMED: usize = 8 << 20;
 const LOOK: Duration = Duration::from_millis(1);
 
 /// The same when asked at start: over TLS 1.3 the receiver refuses our certificate only after we think that all is well.
-const PROBE: Duration = Duration::from_millis(250);
+const PROBE: Duration = Duration::from_millis(500);
 
 /// The sink for one receiver.
 pub struct Syslog {
@@ -141,7 +141,7 @@ impl Syslog {
         self.write(&frames).await?;
         match self.config.confirm {
             Confirm::Stream => self.unconfirmed.push(frames, taken),
-            Confirm::Close => self.close().await?,
+            Confirm::Close | Confirm::Goodbye => self.close().await?,
         }
         self.count("written", taken);
         self.count("cut", cut);
@@ -215,7 +215,9 @@ impl Syslog {
             return Err(Failure::retry(Reason::ConnectionLost, format!("there is no connection to {}", self.who)));
         };
         if let Err(failure) = connection.write(frames, self.config.timeout).await {
-            return Err(self.broke(failure));
+            // What the other side said before it went tells more than that it went.
+            let said = connection.check(LOOK).await.err().filter(|said| said.class == Class::FixConfiguration);
+            return Err(self.broke(said.unwrap_or(failure)));
         }
         self.check(LOOK).await
     }
@@ -230,8 +232,9 @@ impl Syslog {
 
     /// Closes in good order; what was written is confirmed by that.
     async fn close(&mut self) -> Result<(), Failure> {
+        let is_strict = self.config.confirm == Confirm::Goodbye;
         if let Some(connection) = self.connection.take()
-            && let Err(failure) = connection.close(self.config.timeout).await
+            && let Err(failure) = connection.close(self.config.timeout, is_strict).await
         {
             return Err(self.broke(failure));
         }

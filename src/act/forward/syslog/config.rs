@@ -107,6 +107,8 @@ pub enum Confirm {
     Stream,
     /// The receiver read it: each batch has a connection of its own, which both sides close.
     Close,
+    /// The same, and over TLS the receiver has to say TLS's goodbye, which nobody can forge.
+    Goodbye,
 }
 
 /// Certificates.

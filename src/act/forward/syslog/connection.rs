@@ -110,15 +110,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Says goodbye and waits for the other side's, which comes after it has read everything. A reset, or over TLS an end
-    /// without goodbye, which anybody on the way can forge, confirms nothing.
-    pub(super) async fn close(mut self, within: Duration) -> Result<(), Failure> {
+    /// Says goodbye and waits for the other side's end, which comes after it has read everything. A reset confirms
+    /// nothing. Over TLS some receivers end without TLS's goodbye (rsyslog 8.2302 does), which anybody on the way can
+    /// forge: `strict` does not take that for a confirmation.
+    pub(super) async fn close(mut self, within: Duration, strict: bool) -> Result<(), Failure> {
         let slow = |_| Failure::retry(Reason::Timeout, format!("{} did not confirm the end in time", self.who));
         let ended = timeout(within, async {
-            self.wire.shutdown().await?;
+            // What the other side says on its way out tells more than that we could not say goodbye.
+            let goodbye = self.wire.shutdown().await;
             let mut talk = [0; 4_096];
-            while self.wire.read(&mut talk).await? > 0 {}
-            Ok::<(), io::Error>(())
+            loop {
+                match self.wire.read(&mut talk).await {
+                    Ok(0) => return goodbye,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !strict => return goodbye,
+                    Err(error) => return Err(error),
+                }
+            }
         });
         ended.await.map_err(slow)?.map_err(|error| broken(&self.who, &error))
     }
