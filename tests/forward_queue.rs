@@ -12,10 +12,11 @@ mod support {
 }
 
 use std::process::Command;
+use std::time::Duration;
 
 use authwatch::action::{Action, Forwarded, IncidentAction, IncidentStep, Topics};
 use authwatch::event::{Kind, Outcome, Person};
-use authwatch::store::{Commit, Store};
+use authwatch::store::{Commit, Store, StoreError};
 use serde_json::{Value, json};
 use support::forwarding::{denied, record, time};
 use tempfile::TempDir;
@@ -23,7 +24,15 @@ use tempfile::TempDir;
 const BOTH: [(&str, Topics); 2] = [("denies", Topics::DENIES), ("all", Topics::ALL)];
 
 fn open(dir: &TempDir, sinks: &[(&str, Topics)]) -> Store {
-    let store = Store::open(dir.path()).expect("opens");
+    // A command that another test starts holds the lock too for an instant, between its fork and its exec.
+    let opened = (0..100).find_map(|_| match Store::open(dir.path()) {
+        Err(StoreError::Locked { .. }) => {
+            std::thread::sleep(Duration::from_millis(20));
+            None
+        }
+        opened => Some(opened.expect("opens")),
+    });
+    let store = opened.expect("not locked for ever");
     place(&store, sinks);
     store
 }
