@@ -141,13 +141,7 @@ async fn every_message_is_one_of_rfc_5424_with_its_id() {
             assert_eq!((message.host.as_str(), message.app.as_str()), ("acme", "authwatch"));
             assert_eq!((message.kind.as_str(), message.sd_id.as_str()), ("policy_evaluation", "authwatch@32473"));
             assert_eq!(message.params["org"], "acme");
-            let expect = match payload {
-                "cef" => cef::encode(record),
-                "raw" => raw::encode(record).to_string(),
-                "ecs" => ecs::encode(record).to_string(),
-                _ => ocsf::encode(record).to_string(),
-            };
-            assert_eq!(message.text, expect);
+            assert_eq!(message.text, shaped(payload, record));
         }
     }
     receiver.wait_for_ends(4).await;
@@ -445,6 +439,16 @@ fn thousand() -> Vec<Forwarded> {
     records.map(|(number, record): (usize, Value)| forwarded(&format!("acme:{number}"), &record)).collect()
 }
 
+/// A record as it should stand in a message.
+fn shaped(payload: &str, record: &Forwarded) -> String {
+    match payload {
+        "cef" => cef::encode(record),
+        "raw" => raw::encode(record).to_string(),
+        "ecs" => ecs::encode(record).to_string(),
+        _ => ocsf::encode(record).to_string(),
+    }
+}
+
 #[tokio::test]
 async fn a_real_rsyslog_writes_every_line() {
     let Some(dir) = std::env::var_os("AUTHWATCH_RSYSLOG").map(std::path::PathBuf::from) else {
@@ -470,12 +474,7 @@ async fn a_real_rsyslog_writes_every_line() {
         syslog.probe().await.expect("it is there");
         deliver(&mut syslog, &records, 250).await;
         syslog.settle().await.expect("confirmed");
-        let lines = records.iter().map(|record| match payload {
-            "cef" => cef::encode(record),
-            "raw" => raw::encode(record).to_string(),
-            "ecs" => ecs::encode(record).to_string(),
-            _ => ocsf::encode(record).to_string(),
-        });
+        let lines = records.iter().map(|record| shaped(payload, record));
         expect.entry(file).or_default().extend(lines);
     }
     for (file, expect) in expect {
