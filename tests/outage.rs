@@ -55,8 +55,9 @@ async fn wanted(world: &Handles) -> (BTreeSet<String>, usize) {
         let request = client.get(&url).header("authorization", format!("SSWS {}", OktaConfig::default().token));
         let reply = request.send().await.expect("a reply");
         let links = reply.headers().get_all("link").iter().filter_map(|link| link.to_str().ok());
-        let next = links.filter(|link| link.contains("rel=\"next\"")).filter_map(|link| link.split(['<', '>']).nth(1));
-        url = next.last().expect("a next link").to_owned();
+        let mut next =
+            links.filter(|link| link.contains("rel=\"next\"")).filter_map(|link| link.split(['<', '>']).nth(1));
+        url = next.next_back().expect("a next link").to_owned();
         let page: Vec<Value> = reply.json().await.expect("a page");
         if page.is_empty() {
             return (wanted, all.len());
@@ -150,6 +151,30 @@ impl Sinks {
         self.gates.iter().for_each(|gate| gate.set_open(open));
     }
 
+    /// Waits until every one of these records is at both receivers.
+    async fn wait_for(&self, wanted: &BTreeSet<String>) {
+        let arrived = async {
+            loop {
+                let splunk: BTreeSet<String> = self.splunk.ids().into_iter().collect();
+                let read = self.syslog.read();
+                let syslog: String = read.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+                if wanted.iter().all(|id| splunk.contains(id) && syslog.contains(id.as_str())) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(180), arrived).await.expect("every record arrives");
+    }
+
+    /// No count was pushed twice: what was added up is at most what there is.
+    fn assert_pushed_at_most(&self, counted: f64) {
+        let name = "authwatch.events.count";
+        for (system, sum) in [("datadog", self.datadog.sum(name)), ("dynatrace", self.dynatrace.sum(name))] {
+            assert!(sum > 0.0 && sum <= counted, "{system} has {sum} of {counted}");
+        }
+    }
+
     fn configuration(&self, home: &Home) -> String {
         let ports: Vec<u16> = self.gates.iter().map(|gate| gate.port).collect();
         for (name, secret) in
@@ -221,19 +246,7 @@ async fn with_every_sink_down_nothing_is_late_lost_or_told_twice() {
     let (wanted, all) = wanted(&world).await;
     assert!(wanted.len() > 300, "{}", wanted.len());
     assert_eq!(status["events"].as_u64(), Some(all as u64), "every event is counted once");
-    let arrived = async {
-        loop {
-            let splunk: BTreeSet<String> = sinks.splunk.ids().into_iter().collect();
-            let text: String =
-                sinks.syslog.read().iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
-            let missing = wanted.iter().filter(|id| !splunk.contains(*id) || !text.contains(id.as_str())).count();
-            if missing == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(180), arrived).await.expect("every record arrives");
+    sinks.wait_for(&wanted).await;
     let ids = sinks.splunk.ids();
     let distinct: BTreeSet<&String> = ids.iter().collect();
 
@@ -241,14 +254,7 @@ async fn with_every_sink_down_nothing_is_late_lost_or_told_twice() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let text = daemon.response("/metrics").await.text().await.expect("a body");
     let lost = metric(&text, "authwatch_published_points_total", &["result=\"unknown\""]);
-    let counted = all as f64;
-    for (system, sum) in [
-        ("datadog", sinks.datadog.sum("authwatch.events.count")),
-        ("dynatrace", sinks.dynatrace.sum("authwatch.events.count")),
-    ] {
-        assert!(sum <= counted, "{system} has {sum} of {counted}");
-        assert!(sum > 0.0, "{system} has nothing");
-    }
+    sinks.assert_pushed_at_most(all as f64);
     let visible = metric(&text, "authwatch_visible_delay_seconds_bucket", &["le=\"5\""]);
     assert_eq!(visible, metric(&text, "authwatch_visible_delay_seconds_count", &[]), "numbers show within a tick");
 
