@@ -21,6 +21,7 @@ use authwatch::action::{Forwarded, IncidentAction, IncidentStep};
 use authwatch::app::parts::Parts;
 use authwatch::config::{Config, Environment};
 use authwatch::event::{Kind, Outcome};
+use authwatch::telemetry::preflight::Verdict;
 use serde_json::{Value, json};
 use support::forwarding::{Forwarding, denied, record, time};
 use support::server::Fault;
@@ -391,4 +392,17 @@ fn the_pages_examples_are_valid_and_name_every_key() {
     for key in keys.split('`').skip(1).step_by(2) {
         assert!(blocks.iter().any(|block| block.contains(&format!("{key}:"))), "no example has `{key}`");
     }
+}
+
+#[tokio::test]
+async fn a_check_asks_whether_the_token_may_write_and_stores_nothing() {
+    let (splunk, bench) = start(json!({ "ack": true })).await;
+    splunk.state().acks = true;
+    let found = bench.check().await;
+    assert_eq!((found["reach"].0, found["token"].0), (Verdict::Ok, Verdict::Ok), "{found:?}");
+    bench.secret("HEC", "another");
+    let found = bench.check().await;
+    assert_eq!(found["token"].0, Verdict::Failed, "{found:?}");
+    assert!(found["token"].1.contains("check `token`"), "{found:?}");
+    assert!(splunk.ids().is_empty());
 }

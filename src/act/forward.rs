@@ -139,6 +139,10 @@ impl Forwarder {
         let mut findings = Findings::of(self.name.as_str());
         let probed = self.kind.probe().await.map(|()| "answers, and does not refuse us".to_owned());
         findings.judge("reach", probed.map_err(|failure| failure.detail));
+        if let ForwardKind::Splunk(sink) = &self.kind {
+            let token = sink.check_token().await.map(|()| "may write".to_owned());
+            findings.judge("token", token.map_err(|failure| failure.detail));
+        }
         findings.into_vec()
     }
 

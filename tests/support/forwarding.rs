@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use authwatch::act::forward;
+use authwatch::act::forward::{self, Forwarder};
 use authwatch::action::{Forwarded, Topics, What};
 use authwatch::event::{
     AuthEvent, Context, Credential, EventId, Kind, Org, Outcome, Part, Person, Platform, Reason, SourceName, Timestamp,
@@ -13,6 +13,7 @@ use authwatch::event::{
 use authwatch::secret::Lookup;
 use authwatch::store::{Commit, Store};
 use authwatch::telemetry::condition::{Conditions, Status};
+use authwatch::telemetry::preflight::Verdict;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -89,11 +90,21 @@ impl Forwarding {
         self.wake.notify_waiters();
     }
 
-    pub fn start(&self) -> Running {
-        let (stop, stopped) = watch::channel(false);
+    fn sink(&self) -> Forwarder {
         let secrets = Arc::clone(&self.secrets);
         let env: Lookup = Arc::new(move |name| secrets.lock().expect("not poisoned").get(name).cloned());
-        let sink = self.parsed().build(env).expect("builds");
+        self.parsed().build(env).expect("builds")
+    }
+
+    /// What `check` finds, by what was asked: whether it works, and the detail.
+    pub async fn check(&self) -> BTreeMap<String, (Verdict, String)> {
+        let findings = self.sink().check().await;
+        findings.into_iter().map(|finding| (finding.check, (finding.result, finding.detail))).collect()
+    }
+
+    pub fn start(&self) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let sink = self.sink();
         let store = self.store.as_ref().expect("open");
         let mut workers = forward::spawn(vec![sink], store, &self.conditions, &self.wake, &stopped);
         Running { worker: workers.remove(0), stop }

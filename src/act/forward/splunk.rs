@@ -118,6 +118,13 @@ impl Splunk {
         health.inspect_err(|failure| self.doubt_token(failure))
     }
 
+    /// Whether the token may write, asked with a batch of nothing: the collector's health says nothing of it.
+    pub(crate) async fn check_token(&self) -> Result<(), Failure> {
+        let request = self.request(Method::POST, "event").await?.header(CONTENT_TYPE, "application/json").body("");
+        let asked = wire::send(&self.config.name, &self.who, request, |answer| reply::token(&self.who, answer));
+        asked.await.inspect_err(|failure| self.doubt_token(failure))
+    }
+
     /// Whether the last batch that failed had been accepted, and only its acknowledgement is missing.
     pub(crate) fn may_have_it(&self) -> bool {
         self.accepted

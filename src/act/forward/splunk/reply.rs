@@ -60,6 +60,14 @@ pub(super) fn health(who: &str, reply: Reply) -> Result<(), Failure> {
     }
 }
 
+/// What the answer to a batch of nothing means: a token that may write is told that there is no data.
+pub(super) fn token(who: &str, reply: Reply) -> Result<(), Failure> {
+    match body(who, reply)? {
+        (_, Body { code: 0 | 5, .. }, _) => Ok(()),
+        (status, body, wait) => Err(refusal(who, status, &body).after(wait)),
+    }
+}
+
 /// Whether the batch `id` is stored.
 pub(super) fn acks(who: &str, reply: Reply, id: u64) -> Result<bool, Failure> {
     #[derive(Deserialize)]
