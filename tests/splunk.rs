@@ -8,18 +8,16 @@ mod incident;
 mod support {
     //! What the tests of forwarding share.
     pub mod forwarding;
+    pub mod forwarding_page;
     pub mod server;
     pub mod splunk;
 }
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use authwatch::act;
 use authwatch::action::{Forwarded, IncidentAction, IncidentStep};
-use authwatch::app::parts::Parts;
-use authwatch::config::{Config, Environment};
 use authwatch::event::{Kind, Outcome};
 use authwatch::telemetry::preflight::Verdict;
 use serde_json::{Value, json};
@@ -376,22 +374,7 @@ async fn dead_letters_come_back_to_the_sink_that_buried_them() {
 
 #[test]
 fn the_pages_examples_are_valid_and_name_every_key() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/integrations");
-    let page = std::fs::read_to_string(docs.join("splunk.md")).expect("a page");
-    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.len() >= 2, "a minimal and a full example");
-    for block in &blocks {
-        let text = format!("org: a\nsources: [{{ file: {{ paths: [\"-\"] }} }}]\n{block}");
-        let config = Config::parse(&text, &docs.join("a.yaml"), &Environment::default()).expect("a configuration");
-        let parts = Parts::of(&config).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        assert_eq!((parts.forwards.len(), parts.warnings.len()), (1, 0), "{text}");
-    }
-    let error = authwatch::yaml::read::<act::forward::Config>("splunk: { zzzzzzzz: 1 }", Path::new("a.yaml"));
-    let error = error.expect_err("unknown").to_string();
-    let (_, keys) = error.split_once("(expected one of ").unwrap_or_else(|| panic!("{error}"));
-    for key in keys.split('`').skip(1).step_by(2) {
-        assert!(blocks.iter().any(|block| block.contains(&format!("{key}:"))), "no example has `{key}`");
-    }
+    support::forwarding_page::check("splunk");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod support {
     //! What the tests of syslog share.
+    pub mod forwarding_page;
     pub mod syslog;
 }
 
@@ -123,6 +124,11 @@ fn count(metrics: &PrometheusHandle, name: &str, label: &str) -> u64 {
     let text = metrics.render();
     let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn the_pages_examples_are_valid_and_name_every_key() {
+    support::forwarding_page::check("syslog");
 }
 
 #[tokio::test]

@@ -170,6 +170,26 @@ fn dashboards_and_documents_name_only_metrics_that_exist() {
 }
 
 #[test]
+fn documents_name_only_tests_that_exist() {
+    let all = tree();
+    let tests = |name: &str| all.iter().find(|file| file.name == name).map(|file| file.text.as_str());
+    let named = |file: &File| {
+        let mut unknown = Vec::new();
+        for rest in file.text.split("`tests/").skip(1) {
+            let Some((name, rest)) = rest.split_once(".rs`") else { continue };
+            // A test is named right behind its file, or not at all.
+            let test = rest.strip_prefix(" `").and_then(|rest| rest.split_once('`')).map(|(test, _)| test);
+            let text = tests(&format!("tests/{name}.rs"));
+            if text.is_none_or(|text| test.is_some_and(|test| !text.contains(&format!("fn {test}(")))) {
+                unknown.push(format!("{}: there is no `tests/{name}.rs` {}", file.name, test.unwrap_or_default()));
+            }
+        }
+        unknown
+    };
+    no_findings(all.iter().filter(|file| file.name.ends_with(".md")).flat_map(named));
+}
+
+#[test]
 fn decisions_are_numbered_without_a_gap() {
     let mut names: Vec<String> = tree()
         .into_iter()
