@@ -146,10 +146,12 @@ pub struct Evidence {
     pub attempts: f64,
     /// The window's length in minutes.
     pub window_minutes: u32,
-    /// −log10 p − log10 series of the level.
+    /// −log10 p − log10 series of the level; after a change in scope −log10 p.
     pub score: f64,
     /// The score from which the judge fires.
     pub threshold: f64,
+    /// The `uuid` of the change in scope that lowered the threshold, where that was what it took.
+    pub since_change: Option<SmolStr>,
     /// The apps most hit, with people.
     pub top_apps: Vec<(String, u64)>,
     /// The policy rules most named, with people.

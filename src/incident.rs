@@ -10,5 +10,5 @@ pub mod lifecycle;
 mod narrative;
 mod refusals;
 
-pub use lifecycle::{Firing, Incidents, Moment, Mood};
+pub use lifecycle::{Incidents, Moment, Mood};
 pub use refusals::{Refusal, RefusalLog};

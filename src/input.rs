@@ -130,19 +130,24 @@ pub struct Cohort {
     pub groups: BTreeSet<SmolStr>,
 }
 
-/// The DENY-spike judge's settings.
+/// The judge's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JudgeConfig {
-    /// The fewest distinct people that can open an incident.
+    /// False incidents that the whole deployment may have.
+    pub false_alarms: Budget,
+    /// The fewest distinct people that can open an incident; two fewer after a change in scope.
     pub min_people: u32,
-    /// The score (−log10 p − log10 series of the level) from which a series fires.
-    pub threshold: f64,
-    /// Added to the threshold until a day of history is known.
-    pub first_day_penalty: f64,
-    /// Over-dispersion φ of hourly counts.
-    pub dispersion: f64,
     /// Refused share assumed before anything is learnt.
     pub prior_refused: f64,
+}
+
+/// So many in so long.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Budget {
+    /// How many.
+    pub incidents: f64,
+    /// In how long.
+    pub per: Span,
 }
 
 /// The incident life cycle's settings.
@@ -177,10 +182,8 @@ impl Default for CoreConfig {
             orgs: BTreeMap::new(),
             lateness: Span::seconds(20),
             judge: JudgeConfig {
+                false_alarms: Budget { incidents: 1.0, per: Span::hours(24 * 90) },
                 min_people: 5,
-                threshold: 7.5,
-                first_day_penalty: 1.5,
-                dispersion: 0.35,
                 prior_refused: 0.01,
             },
             incident: IncidentConfig {
@@ -189,7 +192,7 @@ impl Default for CoreConfig {
                 update_interval: Span::minutes(5),
                 catch_up: Span::minutes(15),
             },
-            limits: Limits { series: 2_000, attempts: 100_000, dedupe: 4_000_000, waiting: 200_000 },
+            limits: Limits { series: 10_000, attempts: 100_000, dedupe: 4_000_000, waiting: 200_000 },
         }
     }
 }

@@ -11,6 +11,7 @@ mod dedupe;
 mod digest;
 mod org;
 mod posture;
+mod scope;
 mod series;
 mod setting;
 #[cfg(test)]
@@ -25,7 +26,6 @@ use thiserror::Error;
 pub use counts::{Counts, Limit, Meaning};
 pub use digest::Digest;
 pub use posture::{PolicyDecision, PostureCounts};
-pub use series::Series;
 pub use view::{OrgView, SeriesView};
 
 use crate::action::{Action, IncidentAction};
@@ -36,7 +36,7 @@ use org::OrgWatch;
 use setting::Setting;
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
-const SNAPSHOT_VERSION: u32 = 3;
+const SNAPSHOT_VERSION: u32 = 4;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]

@@ -165,7 +165,14 @@ fn a_value_of_another_type_is_told_by_type_and_never_repeated() {
             "a.yaml:2:22: found a value out of range, expected a whole number from 0 to 4294967295",
         ),
         ("org: a\njudge: { min_people: 0 }\n", "a.yaml:2:22: must be at least 1"),
-        ("org: a\njudge: { threshold: -1 }\n", "a.yaml:2:21: must be 0 or more"),
+        (
+            "org: a\njudge: { false_alarms: 1 in 90d }\n",
+            "a.yaml:2:24: `1 in 90d` is no budget of false incidents (write one such as `1 per 90d`)",
+        ),
+        (
+            "org: a\njudge: { false_alarms: 1 }\n",
+            "a.yaml:2:24: found a whole number, expected a number of incidents in a time (as `1 per 90d`)",
+        ),
         (
             "org: a\njudge: { prior_refused: 1 }\n",
             "a.yaml:2:25: must be more than 0 and less than 1 (a share: `0.01` is 1 %)",
@@ -455,10 +462,11 @@ fn a_missing_or_oversized_file_is_told_without_a_place() {
 
 #[test]
 fn the_environment_reaches_values_and_overrides_win() {
-    let yaml = "org: ${ORG}\njudge: { min_people: \"${MIN:-7}\", threshold: 8 }\n";
-    let config = parse(yaml, &[("ORG", "acme"), ("AUTHWATCH_JUDGE__THRESHOLD", "9.5"), ("AUTHWATCH_LATENESS", "45s")]);
+    let yaml = "org: ${ORG}\njudge: { min_people: \"${MIN:-7}\", prior_refused: 0.02 }\n";
+    let config =
+        parse(yaml, &[("ORG", "acme"), ("AUTHWATCH_JUDGE__PRIOR_REFUSED", "0.05"), ("AUTHWATCH_LATENESS", "45s")]);
     let config = config.expect("valid");
-    assert_eq!((config.org.as_str(), config.judge.min_people, config.judge.threshold), ("acme", 7, 9.5));
+    assert_eq!((config.org.as_str(), config.judge.min_people, config.judge.prior_refused), ("acme", 7, 0.05));
     assert_eq!(config.lateness, Span::seconds(45));
     for (environment, expect) in [
         (&[][..], "a.yaml:1:6: environment variable `ORG` is not set (export it, or write `${ORG:-default}`)"),

@@ -6,13 +6,15 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
+#[path = "judgement/pushes.rs"]
+mod pushes;
 
 use std::sync::Arc;
 
 use authwatch::action::{Action, Incident, IncidentStep};
 use authwatch::event::{Span, Timestamp};
 use authwatch::sim::Org;
-use authwatch::sim::scenario::{Scenario, Timeline};
+use authwatch::sim::scenario::{Scenario, Surge, Timeline};
 
 const SEATS: u32 = 3_500;
 const DAY: Span = Span::hours(24);
@@ -38,14 +40,16 @@ fn incidents(scenario: Scenario, seed: u64, hours_after: i64) -> (Timestamp, Vec
 }
 
 #[test]
-fn fifty_two_quiet_weeks_open_no_incident() {
+fn fifty_two_quiet_weeks_keep_the_budget() {
     let org = Arc::new(Org::new(7, SEATS));
     let until = monday() + Span(52 * 7 * DAY.0);
     let (watch, _) = common::run(&org, Timeline::default(), monday(), until);
     let view = watch.orgs().next().expect("org");
     println!("attempts by verdict in 52 weeks: {:?}", view.counts().attempts);
     let incidents = view.incidents();
-    assert!(incidents.is_empty(), "{incidents:#?}");
+    println!("false incidents in 52 weeks: {}", incidents.len());
+    // One per 90 days is four in 52 weeks.
+    assert!(incidents.len() <= 4, "{incidents:#?}");
 }
 
 #[test]
@@ -84,6 +88,21 @@ fn one_person_refused_five_hundred_times_opens_nothing() {
 fn a_monday_surge_opens_nothing() {
     let (_, incidents) = incidents(Scenario::MondaySurge, 6, 6);
     assert!(incidents.is_empty(), "{incidents:#?}");
+}
+
+#[test]
+fn an_outage_and_the_rush_after_it_open_nothing() {
+    for seed in 7..10 {
+        let org = Arc::new(Org::new(seed, SEATS));
+        let moment = monday() + Span(2 * DAY.0) + Span::hours(14);
+        for (from, until, factor) in [(0, 3, 0.0), (3, 5, 2.5)] {
+            let surge = Surge { from: moment + Span::hours(from), until: moment + Span::hours(until), factor };
+            let timeline = Timeline { surge: Some(surge), ..Timeline::default() };
+            let (watch, _) = common::run(&org, timeline, monday(), moment + Span::hours(8));
+            let incidents = watch.orgs().next().expect("org").incidents();
+            assert!(incidents.is_empty(), "seed {seed}, factor {factor}: {incidents:#?}");
+        }
+    }
 }
 
 #[test]

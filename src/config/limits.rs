@@ -9,7 +9,7 @@ use crate::input::{self, CoreConfig};
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Series; 2,000 by default. The rest fold into `other`.
+    /// Series; 10,000 by default. The rest fold into `other`.
     #[serde(deserialize_with = "number::from_one")]
     pub series: u32,
     /// Open attempts; 100,000 by default. The oldest closes first.

@@ -11,12 +11,6 @@ pub(super) fn from_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32
     }
 }
 
-/// A number that is not below 0.
-pub(super) fn not_negative<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    if number.is_finite() && number >= 0.0 { Ok(number) } else { Err(D::Error::custom("must be 0 or more")) }
-}
-
 /// A share between 0 and 1, both excluded.
 pub(super) fn inner_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let number = f64::deserialize(deserializer)?;

@@ -11,8 +11,8 @@ use super::narrative;
 use super::refusals::{Refusal, RefusalLog};
 use crate::action::{Evidence, Incident, IncidentAction, IncidentStep, Severity};
 use crate::event::{Org, Span, Timestamp};
-use crate::input::{IncidentConfig, JudgeConfig};
-use crate::judge::{Look, Verdict, spike};
+use crate::input::IncidentConfig;
+use crate::judge::{Firing, spike};
 use crate::window::SeriesKey;
 
 /// The judge's name in keys and tickets.
@@ -27,19 +27,6 @@ const LONGEST_UNUSUAL: Span = Span::hours(24);
 const CHECKS: usize = 8;
 /// Series listed as parts of one incident.
 const PARTS: usize = 64;
-
-/// A series that fires at a tick.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Firing {
-    /// The series.
-    pub key: SeriesKey,
-    /// The look that fired, of all its windows the one with the highest score.
-    pub look: Look,
-    /// The verdict on it.
-    pub verdict: Verdict,
-    /// The people of that window, hashed.
-    pub people: Vec<u64>,
-}
 
 /// How a series does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -66,8 +53,8 @@ pub struct Moment<'a> {
     pub config: &'a IncidentConfig,
     /// When the last incident ended.
     pub rested: Timestamp,
-    /// The judge's settings.
-    pub judge: &'a JudgeConfig,
+    /// The fewest people that open an incident.
+    pub least_people: u32,
     /// The refusals in reach.
     pub refusals: &'a RefusalLog,
     /// How a series does in a window, at rest meaning a score below a limit.
@@ -178,7 +165,7 @@ impl Incidents {
 
     /// Carries every incident over a tick; what people must be told is pushed to `out`, in key order.
     pub fn tick(&mut self, moment: &Moment<'_>, mut firing: Vec<Firing>, out: &mut Vec<IncidentAction>) {
-        firing.sort_by(|a, b| b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key)));
+        firing.sort_by(|a, b| b.excess().total_cmp(&a.excess()).then_with(|| a.key.cmp(&b.key)));
         for firing in firing {
             if !self.join(moment, &firing) {
                 let live = Live::begin(moment, &firing);
@@ -207,7 +194,7 @@ impl Incidents {
             State::Recovering { since, .. } => {
                 let newcomers = moment.refusals.since(since).filter(|refusal| refusal.is_in(&firing.key));
                 let people: BTreeSet<u64> = newcomers.map(|refusal| refusal.person).collect();
-                if people.len() >= moment.judge.min_people as usize && !live.parts.contains(&firing.key) {
+                if people.len() >= moment.least_people as usize && !live.parts.contains(&firing.key) {
                     live.state = State::Open;
                     live.add_part(moment, firing);
                 }
@@ -276,7 +263,7 @@ impl Incidents {
 impl Live {
     fn begin(moment: &Moment<'_>, firing: &Firing) -> Self {
         let expected = |since| (moment.expected_since)(&firing.key, since);
-        let least = moment.judge.min_people;
+        let least = firing.verdict.least_people;
         let span = (moment.rested, moment.tick);
         let onset = facts::onset(moment.refusals, &firing.key, span, least, &expected);
         let onset = onset.unwrap_or(moment.rested.max(moment.tick - firing.look.window));
@@ -304,6 +291,7 @@ impl Live {
                 window_minutes: ((firing.look.window.0 + 59_999) / 60_000).clamp(1, 240) as u32,
                 score: firing.verdict.score,
                 threshold: firing.verdict.threshold,
+                since_change: firing.change.clone(),
                 ..Evidence::default()
             },
         };
@@ -369,10 +357,12 @@ impl Live {
 
     /// The worst mood of the parts.
     fn mood(&self, moment: &Moment<'_>) -> Mood {
+        // What was before the onset would dilute the first minutes: an incident is not over because it is young.
+        let window = self.calm_window.min(moment.tick - self.view.onset).max(Span::minutes(1));
         let mut worst = Mood::Calm;
         for (n, part) in self.parts.iter().enumerate() {
             let below = if n == 0 { spike::CALM_FIRST } else { spike::CALM_PART };
-            worst = worst.max((moment.mood)(part, self.calm_window, below));
+            worst = worst.max((moment.mood)(part, window, below));
             if worst == Mood::Restless {
                 break;
             }

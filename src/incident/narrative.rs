@@ -40,9 +40,10 @@ pub(super) fn description(incident: &Incident, recovering: bool) -> String {
     }
     let _ = writeln!(
         text,
-        "Why this opened: {} people refused in {} min, where {:.1} are usual for {:.0} attempts (score {:.1}, limit {:.1}).",
+        "Why this opened: {} people refused in {} min{}, where {:.1} are usual for {:.0} attempts (score {:.1}, limit {:.1}).",
         evidence.people,
         evidence.window_minutes,
+        if evidence.since_change.is_some() { " since a change that touches them" } else { "" },
         evidence.expected,
         evidence.attempts,
         evidence.score,

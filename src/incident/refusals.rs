@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::event::{Platform, Timestamp};
+use crate::event::{Platform, PostureSource, Reason, Timestamp};
 use crate::policy::Evaluation;
 use crate::window::{LastSeen, Level, SeriesKey};
 
@@ -32,21 +32,27 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The checks that explain it, derived from the policies that held: those that fail, `network_zone` and `risk` where
+    /// a rule refused for these. `None` where nothing is derived.
+    pub fn checks(&self) -> Option<Vec<SmolStr>> {
+        let posture = self.posture.as_ref().filter(|posture| posture.source == PostureSource::Derived)?;
+        Some(match posture.reason {
+            Some(reason @ (Reason::NetworkZone | Reason::Risk)) => vec![SmolStr::new_static(reason.as_str())],
+            _ => posture.culprits().into_iter().map(|check| SmolStr::new_static(check.as_str())).collect(),
+        })
+    }
+
     /// Whether the refusal belongs to a series.
     pub fn is_in(&self, key: &SeriesKey) -> bool {
-        let [first, second] = &key.values;
-        let app = |value: &SmolStr| self.app.as_ref() == Some(value);
-        let cohort = |value: &SmolStr| self.cohort.as_ref() == Some(value);
-        match key.level {
-            Level::Org => true,
-            Level::App => app(first),
-            Level::Rule => self.rule.as_ref() == Some(first),
-            Level::Platform => self.platform.as_str() == first,
-            Level::Cohort => cohort(first),
-            Level::Credential => false,
-            Level::AppPlatform => app(first) && self.platform.as_str() == second,
-            Level::CohortApp => cohort(first) && app(second),
-        }
+        key.level != Level::Credential
+            && key.parts().all(|(level, value)| match level {
+                Level::App => self.app.as_ref() == Some(value),
+                Level::Rule => self.rule.as_ref() == Some(value),
+                Level::Platform => self.platform.as_str() == value,
+                Level::Cohort => self.cohort.as_ref() == Some(value),
+                Level::Check => self.checks().is_some_and(|checks| checks.contains(value)),
+                _ => false,
+            })
     }
 }
 
@@ -71,14 +77,12 @@ impl RefusalLog {
         is_over
     }
 
-    /// Takes back a refusal that a later success in its flow undid.
-    pub fn take_back(&mut self, person: u64, at: Timestamp) {
+    /// Takes back a refusal that a later success in its flow undid, and returns it.
+    pub fn take_back(&mut self, person: u64, at: Timestamp) -> Option<Refusal> {
         let first = self.entries.partition_point(|other| other.at < at);
         let here = self.entries.iter().skip(first).take_while(|other| other.at == at);
         let place = here.enumerate().find(|(_, other)| other.person == person).map(|(n, _)| first + n);
-        if let Some(place) = place {
-            self.entries.remove(place);
-        }
+        self.entries.remove(place?)
     }
 
     /// Gives a refusal the posture that was not known when it happened, and returns it.
@@ -122,6 +126,7 @@ impl RefusalLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Check, CheckVerdict, PostureCheck};
 
     fn refusal(at: i64, person: u64) -> Refusal {
         Refusal {
@@ -147,9 +152,42 @@ mod tests {
             (SeriesKey::two(Level::AppPlatform, "0oa1", "macos"), true),
             (SeriesKey::two(Level::AppPlatform, "0oa1", "windows"), false),
             (SeriesKey::two(Level::CohortApp, "pilot", "0oa1"), true),
+            (SeriesKey::two(Level::CohortPlatform, "pilot", "macos"), true),
+            (SeriesKey::two(Level::CohortRule, "pilot", "rul1"), true),
+            (SeriesKey::one(Level::Check, "os_version"), false),
             (SeriesKey::one(Level::Credential, "fastpass"), false),
         ] {
             assert_eq!(refusal.is_in(&key), expect, "{key}");
+        }
+    }
+
+    #[test]
+    fn only_a_derived_reading_names_checks() {
+        let check = |result| Check {
+            check: PostureCheck::OsVersion,
+            detail: "minimum".into(),
+            required: "15".into(),
+            actual: Some("14".into()),
+            result,
+        };
+        let failing = Evaluation {
+            source: PostureSource::Derived,
+            reason: Some(Reason::DevicePosture),
+            checks: vec![check(CheckVerdict::Fail)],
+            ..Evaluation::none()
+        };
+        let zone = Evaluation { reason: Some(Reason::NetworkZone), ..failing.clone() };
+        let guessed = Evaluation { source: PostureSource::Signals, ..failing.clone() };
+        for (posture, expect) in [
+            (Some(failing), Some(vec!["os_version".into()])),
+            (Some(zone), Some(vec!["network_zone".into()])),
+            (Some(guessed), None),
+            (None, None),
+        ] {
+            let refusal = Refusal { posture: posture.map(Arc::new), ..refusal(1, 7) };
+            assert_eq!(refusal.checks(), expect);
+            let is_in = refusal.is_in(&SeriesKey::two(Level::CohortCheck, "pilot", "os_version"));
+            assert_eq!(is_in, expect.is_some_and(|checks| checks[0] == "os_version"));
         }
     }
 
@@ -159,7 +197,8 @@ mod tests {
         for (at, person) in [(5, 1), (3, 2), (5, 3)] {
             assert!(!log.push(refusal(at, person)));
         }
-        log.take_back(3, Timestamp(5));
+        assert_eq!(log.take_back(3, Timestamp(5)).map(|entry| entry.person), Some(3));
+        assert_eq!(log.take_back(3, Timestamp(5)), None);
         let left: Vec<_> = log.since(Timestamp(0)).map(|entry| entry.person).collect();
         assert_eq!(left, [2, 1]);
         (0..RefusalLog::CAPACITY as i64).for_each(|n| {

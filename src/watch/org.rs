@@ -10,6 +10,7 @@ use super::clock::Clocks;
 use super::counts::{Counts, Limit};
 use super::dedupe::{Dedupe, Novelty};
 use super::posture::{Late, Postures};
+use super::scope;
 use super::series::{self, SeriesTable};
 use super::setting::{Asked, Setting, Waiting};
 use crate::action::{Incident, IncidentAction};
@@ -18,6 +19,7 @@ use crate::attempt::{Attempts, Closed, Decision, Entry, QUIET, Signal, Standing,
 use crate::event::{AuthEvent, Credential, EventId, Kind, Org, Outcome, Person, Reject, SourceName, Span, Timestamp};
 use crate::incident::{Incidents, Moment, Refusal, RefusalLog};
 use crate::input::{CoreConfig, Policies, PolicyOrigin, PolicySource};
+use crate::judge::{Door, Thresholds};
 use crate::policy::fleet::Fleet;
 use crate::window::{GoodBad, Latency, Ring};
 
@@ -70,7 +72,7 @@ impl OrgWatch {
             attempts: Attempts::new(0),
             postures: Postures::default(),
             early: None,
-            table: SeriesTable::new(),
+            table: SeriesTable::default(),
             adoption: Adoption::default(),
             refusals: RefusalLog::default(),
             incidents: Incidents::default(),
@@ -93,6 +95,7 @@ impl OrgWatch {
             // Whoever said what holds says it no more, and follows no change any more.
             self.early = None;
             self.postures.close(self.clocks.now());
+            self.table.judge_by_check(false, self.clocks.now());
         }
         self.dedupe.set_capacity(limits.dedupe);
         self.attempts.set_capacity(limits.attempts);
@@ -191,7 +194,7 @@ impl OrgWatch {
         // A file holds from the beginning only where nothing was known before it: a changed one holds from now on.
         let since = since.filter(|_| origin == PolicyOrigin::Api || self.postures.knows_nothing());
         match since.or_else(|| self.clocks.has_begun().then(|| self.clocks.now())) {
-            Some(since) => self.postures.read(since, origin, policies),
+            Some(since) => self.read(since, origin, policies),
             None => self.early = Some((origin, policies.clone())),
         }
         self.release(self.clocks.watermark(), setting);
@@ -200,8 +203,13 @@ impl OrgWatch {
     /// A reading that came before any source had spoken holds from the first word on.
     fn place_early_reading(&mut self) {
         if let Some((origin, policies)) = self.early.take_if(|_| self.clocks.has_begun()) {
-            self.postures.read(self.clocks.now(), origin, &policies);
+            self.read(self.clocks.now(), origin, &policies);
         }
+    }
+
+    fn read(&mut self, since: Timestamp, origin: PolicyOrigin, policies: &Arc<Policies>) {
+        self.postures.read(since, origin, policies);
+        self.table.judge_by_check(true, since);
     }
 
     /// Takes a listing of a group.
@@ -219,6 +227,9 @@ impl OrgWatch {
             if let Some(person) = person
                 && let Some(refusal) = self.refusals.explain(person.hash64(), at, &posture)
             {
+                if self.table.explain(refusal) {
+                    self.counts.limit(Limit::Series);
+                }
                 self.incidents.explained(refusal);
             }
         }
@@ -295,7 +306,18 @@ impl OrgWatch {
     fn fold(&mut self, at: Timestamp, waiting: &Waiting, setting: Setting<'_>) {
         match waiting {
             Waiting::Step(step) => self.apply(step, setting),
-            Waiting::Change(event) => self.postures.change(event, at),
+            Waiting::Change(event) => self.change(event, at, setting),
+        }
+    }
+
+    /// Follows a change, and asks more closely for a while where its scope is known.
+    fn change(&mut self, event: &AuthEvent, at: Timestamp, setting: Setting<'_>) {
+        let before = scope::reach(event, &self.postures, at - Span(1));
+        self.postures.change(event, at);
+        let after = scope::reach(event, &self.postures, at);
+        let scope = scope::scope(before.as_ref(), after.as_ref(), &self.postures, setting.org, &self.table);
+        if let Some(scope) = scope {
+            self.table.open(Door { change: event.uuid.clone(), at, scope });
         }
     }
 
@@ -322,8 +344,9 @@ impl OrgWatch {
     fn withdraw(&mut self, standing: &Standing) {
         self.table.count(standing, -1);
         if let (Verdict::Denied, Some(person)) = (standing.verdict, &standing.person) {
-            self.table.unrefuse(standing, person.hash64());
-            self.refusals.take_back(person.hash64(), standing.at);
+            if let Some(refusal) = self.refusals.take_back(person.hash64(), standing.at) {
+                self.table.unrefuse(&refusal);
+            }
             self.incidents.unrefused(person.hash64(), &self.refusals);
         }
     }
@@ -350,7 +373,9 @@ impl OrgWatch {
                 cohort: standing.cohort.clone(),
                 posture: standing.posture.clone(),
             };
-            self.table.refuse(standing, &refusal);
+            if self.table.refuse(&refusal) {
+                self.counts.limit(Limit::Series);
+            }
             self.incidents.refused(&refusal);
             if self.refusals.push(refusal) {
                 self.counts.limit(Limit::Refusals);
@@ -437,7 +462,8 @@ impl OrgWatch {
         self.table.settle(tick, &|hour| self.incidents.cover_hour(hour));
         self.refusals.expire(tick);
         let rested = self.incidents.rested().map_or(Timestamp::MIN, |at| at - *lateness);
-        let firing = self.table.judge(tick, rested, judge);
+        let thresholds = Thresholds::new(judge, setting.core.orgs.len(), self.table.changes_a_week());
+        let firing = self.table.judge(tick, rested, &thresholds);
         let behind = self.clocks.now() - (tick + *lateness);
         self.held = behind > if self.held { CAUGHT_UP } else { incident.catch_up.max(CAUGHT_UP) };
         let table = &self.table;
@@ -448,9 +474,9 @@ impl OrgWatch {
             held: self.held,
             config: incident,
             rested,
-            judge,
+            least_people: judge.min_people,
             refusals: &self.refusals,
-            mood: &|key, window, below| table.mood(key, window, below, tick, judge),
+            mood: &|key, window, below| table.mood(key, window, below, tick),
             expected_since: &|key, since| table.expected(key, since, tick),
             name: &|key| table.name(key),
         };

@@ -4,12 +4,12 @@ use crate::action::Incident;
 use crate::adoption::Funnel;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
 use crate::input::Policies;
+use crate::judge::Series;
 use crate::policy::Groups;
 use crate::policy::fleet::Fleet;
 use crate::watch::counts::Counts;
 use crate::watch::org::OrgWatch;
 use crate::watch::posture::{PolicyDecision, PostureCounts};
-use crate::watch::series::Series;
 use crate::watch::setting::Setting;
 use crate::window::{Latency, Level, Merge, Ring, SeriesKey};
 
@@ -96,20 +96,14 @@ impl<'a> OrgView<'a> {
         self.org.incidents.open()
     }
 
-    /// Every series.
+    /// Every series that has rates.
     pub fn series(&self) -> impl Iterator<Item = SeriesView<'a>> {
         let org = self.org;
-        org.table.iter().map(move |(key, series)| {
-            let label = |name: &&'static str, value: &smol_str::SmolStr| {
-                let level = match *name {
-                    "app" => Level::App,
-                    "rule" => Level::Rule,
-                    _ => key.level,
-                };
-                (*name, org.table.label(level, value))
+        org.table.published().map(move |(key, series)| {
+            let label = |(name, (level, value)): (&'static str, (Level, &smol_str::SmolStr))| {
+                (name, org.table.label(level, value))
             };
-            let labels =
-                key.level.dimensions().iter().zip(&key.values).map(|(name, value)| label(name, value)).collect();
+            let labels = key.level.dimensions().zip(key.parts()).map(label).collect();
             SeriesView { key, labels, series }
         })
     }

@@ -48,11 +48,13 @@ pub(crate) fn run(org: &Arc<Org>, timeline: Timeline, start: Timestamp, until: T
     (watch, actions)
 }
 
-fn source() -> SourceName {
+/// The source that feeds the org.
+pub(crate) fn source() -> SourceName {
     SourceName::new("okta:acme")
 }
 
-fn event(org: &Org, flow: &Flow) -> AuthEvent {
+/// The event that decides a flow.
+pub(crate) fn event(org: &Org, flow: &Flow) -> AuthEvent {
     let person = &org.people[flow.person as usize];
     let app = &org.apps[usize::from(flow.app)];
     let name = OrgName::new("acme");
