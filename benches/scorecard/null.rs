@@ -259,6 +259,11 @@ impl Null {
     }
 }
 
+/// A check, by its share of the refusals.
+pub(crate) fn draw_check(rng: &mut impl Rng) -> u8 {
+    pick(rng, &CHECKS.map(|(_, share)| share)) as u8
+}
+
 /// The check, or one that the platform can fail.
 fn possible(check: u8, platform: u8) -> u8 {
     let is_desktop = platform < 2;

@@ -189,11 +189,12 @@ impl<'a> Deployment<'a> {
         }
         let at = Timestamp(self.hour * HOUR.0 + self.rng.random_range(0..HOUR.0));
         let cohort = self.rng.random_range(0..4_usize);
-        let check = &self.names.checks[self.rng.random_range(0..self.names.checks.len())];
+        // What refuses often is changed often.
+        let check = self.names.checks[usize::from(crate::null::draw_check(&mut self.rng))].clone();
         let cohorts = self.names.cohorts.get(cohort).map(|cohort| [cohort.clone()].into());
         let mut scope = Scope { cohorts, ..Scope::default() };
         if self.judging.by_check {
-            scope.checks.insert(check.clone());
+            scope.checks.insert(check);
         } else {
             scope.cohorts = None;
             scope.rules.insert(self.names.rules[self.rng.random_range(0..self.names.rules.len())].clone());
