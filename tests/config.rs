@@ -167,7 +167,7 @@ fn a_value_of_another_type_is_told_by_type_and_never_repeated() {
         ("org: a\njudge: { min_people: 0 }\n", "a.yaml:2:22: must be at least 1"),
         (
             "org: a\njudge: { false_alarms: 1 in 90d }\n",
-            "a.yaml:2:24: `1 in 90d` is no budget of false incidents (write one such as `1 per 90d`)",
+            "a.yaml:2:24: `…` is no budget of false incidents (write one such as `1 per 90d`)",
         ),
         (
             "org: a\njudge: { false_alarms: 1 }\n",

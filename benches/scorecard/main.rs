@@ -3,7 +3,8 @@
 //! `cargo bench --bench scorecard -- --short` takes some minutes on one core, `--long` hours; `--tune WEEKS` prints the
 //! table of `judge::budget`. Every table is Markdown on stdout, every series is seeded, and what is judged is judged by the
 //! product's own board and incidents. Options: `--threads N`, `--seed N`, `--only PART` (quiet, variants, faults, alike,
-//! early). It ends with exit code 1 where the quiet weeks break the budget.
+//! early), and sizes of their own: `--test` quiet weeks, `--rivals` weeks to tune rivals on, `--trials` of a push, `--weeks` of
+//! a variant, `--fresh` deployments. It ends with exit code 1 where the quiet weeks break the budget.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, and fails as a test does")]
 
@@ -68,6 +69,10 @@ impl Size {
                 "--threads" => size.threads = number()?.clamp(1, 256) as usize,
                 "--seed" => size.seed = number()?,
                 "--test" => size.test = number()? as i64,
+                "--rivals" => size.tune = number()? as i64,
+                "--trials" => size.trials = number()? as usize,
+                "--weeks" => size.variant = number()? as i64,
+                "--fresh" => size.fresh = number()? as usize,
                 "--tune" => tune = Some(number()? as i64),
                 "--only" => size.only = Some(rest.next().ok_or("--only needs a part")?.clone()),
                 // `cargo bench` adds the last.

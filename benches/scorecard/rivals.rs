@@ -8,7 +8,8 @@
 //! - ratio: people in 15 min over a quarter of the hour before, at least five
 //! - ewma: people in 5 min against an exponentially weighted mean and deviation of 5-min counts (λ = 0.1)
 //! - sigma: people in 60 min against mean and deviation of the same hour of the week, four weeks
-//! - burn: the share refused over two windows, 1 h and 5 min, or 6 h and 30 min, as multiples of 14.4 and 6, of a 99 % SLO
+//! - burn: the share refused over two windows, 1 h and 5 min, or 6 h and 30 min, as multiples of 14.4 and 6, of a 99 % SLO;
+//!   per org, cohort, app and platform, at least five people in the hour
 //! - ears: C1, C2 and C3 on 60 min against the same hour of seven days (Fricker, Hegler & Dunfee 2008, Stat. Med. 27, 3407)
 //! - season: a negative-binomial tail on the mean of the same hour of the week (Farrington's method as Noufaily et al. 2013,
 //!   Stat. Med. 32, 1206, give it), five windows, φ = 0.2, no attempts
@@ -103,7 +104,9 @@ impl Rivals {
             let (first, size) = self.levels[level];
             let counter = &mut self.counters[first + place];
             if counter.note(at, person) {
-                let scores = counter.scores(at, size, &|minutes| attempts(level, minutes));
+                let mut scores = counter.scores(at, size, &|minutes| attempts(level, minutes));
+                // A pair is too thin for a share: five of five at night would set its threshold.
+                scores[4] *= f64::from(u8::from(level < 4));
                 for (highest, score) in self.highest.iter_mut().zip(scores) {
                     *highest = highest.max(score);
                 }

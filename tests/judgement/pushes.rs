@@ -79,7 +79,9 @@ impl World {
         };
         if tells {
             let log = Log::new(Arc::clone(&self.org), timeline.clone(), start, start + Span::seconds(1), Awkward::NONE);
-            let changes = log.filter(|entry| entry.json.contains(".policy.") && entry.json.contains("changeDetails"));
+            let is_change =
+                |json: &str| ["policy.rule.update", "assurance.policy.update"].iter().any(|word| json.contains(word));
+            let changes = log.filter(|entry| is_change(&entry.json));
             changes.for_each(|entry| self.read(&entry.json, &mut |event| add(&mut waiting, event)));
             assert!(!waiting.is_empty(), "the log shows the change");
         }

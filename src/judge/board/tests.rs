@@ -1,5 +1,6 @@
 //! The board on hand-made attempts: what it learns, what it judges, and that it stays within its bounds.
 
+use super::learn::SHARE_OF_CHECK;
 use super::*;
 use crate::input::CoreConfig;
 use crate::judge::Scope;
