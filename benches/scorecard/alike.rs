@@ -71,8 +71,8 @@ fn phishing_declined(deployment: &mut Deployment<'_>, hour: i64, tries: &mut Vec
 
 fn okta_outage(deployment: &mut Deployment<'_>, hour: i64, tries: &mut Vec<Try>, _: &mut Vec<Try>) {
     if hour == 0 {
-        // Everything fails, so nothing is refused.
-        tries.iter_mut().for_each(|attempt| attempt.check = None);
+        // Everything fails, so nothing is refused, and nobody knows of an innocent cluster.
+        tries.retain(|attempt| attempt.check.is_none());
     }
     deployment.surge = if hour == 0 { [2.5; 4] } else { [1.0; 4] };
 }

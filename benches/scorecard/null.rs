@@ -163,8 +163,8 @@ impl Null {
         }
         let busy = log_normal(&mut self.rng, 0.10) * self.day_effect(hour);
         let mut tries = Vec::new();
-        for office in 0..OFFICES.len() {
-            let mean = self.offices[office].2 * TRIES_A_WEEK * self.share_of_week(hour, office) * busy * surge[office];
+        for (office, surge) in surge.into_iter().enumerate() {
+            let mean = self.offices[office].2 * TRIES_A_WEEK * self.share_of_week(hour, office) * busy * surge;
             self.office(office, hour, mean, &rates, &mut tries);
             self.cluster(office, hour, &mut tries);
         }

@@ -179,7 +179,11 @@ impl Counter {
         let deviation = f64::from(self.deviation.get(hour_of_week).copied().unwrap_or(0.0));
         scores[3] = (k60 - season(60.0)) / deviation.max(1.0);
         if k60 >= 5.0 {
-            let share = |minutes| self.last(at, minutes) / attempts(minutes).max(1.0) / 0.01;
+            // Of a platform that is not known nothing is known but its refusals.
+            let share = |minutes| match attempts(minutes) {
+                all if all < 1.0 => 0.0,
+                all => (self.last(at, minutes) / all).min(1.0) / 0.01,
+            };
             let fast = share(60).min(share(5)) / 14.4;
             let slow = share(240).min(share(30)) / 6.0;
             scores[4] = fast.max(slow);

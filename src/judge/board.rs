@@ -17,7 +17,7 @@ use super::door::{Door, Doors};
 use super::spike::{self, WINDOWS};
 use super::{Firing, Look, Series, Thresholds};
 use crate::event::{Credential, Platform, Span, Timestamp};
-use crate::window::{LastSeen, Level, SeriesKey};
+use crate::window::{Level, SeriesKey};
 
 /// Until this much history is known the judge asks for more.
 const FIRST_DAY: Span = Span::hours(24);
@@ -228,8 +228,10 @@ impl Board {
     ) -> Vec<Firing> {
         let Some(slot) = self.find(key) else { return Vec::new() };
         let refused = &slot.series.refused;
-        // Most series have seen hardly anybody: the longest window is asked before the others.
-        let [most] = refused.counts([rested.max(tick - LastSeen::REACH)], tick);
+        let since = WINDOWS.map(|window| rested.max(tick - window));
+        let counts = refused.counts(since, tick);
+        // The last window holds the others.
+        let most = counts.last().copied().unwrap_or(0);
         let mut ground: Option<Ground<'_>> = None;
         let mut look = |from: Timestamp, people: u32| {
             ground.get_or_insert_with(|| self.ground(slot, tick, learning)).look(people, from, tick)
@@ -242,12 +244,9 @@ impl Board {
                 firings.push(Firing { key: key.clone(), look, verdict, change: change.cloned(), people });
             }
         };
-        if most >= thresholds.least_people {
-            let since = WINDOWS.map(|window| rested.max(tick - window));
-            for (from, people) in since.into_iter().zip(refused.counts(since, tick)) {
-                if people >= thresholds.least_people {
-                    consider(look(from, people), None);
-                }
+        for (from, people) in since.into_iter().zip(counts) {
+            if people >= thresholds.least_people {
+                consider(look(from, people), None);
             }
         }
         if most >= thresholds.least_people_after_change && self.doors.any() {
