@@ -105,7 +105,8 @@ impl World {
                 add(&mut waiting, common::event(&self.org, &flow));
             }
         }
-        waiting.into_values().for_each(|event| fold(watch, event));
+        // What is decided after the end would move the watermark past what comes next.
+        waiting.into_iter().filter(|((at, _), _)| *at < until).for_each(|(_, event)| fold(watch, event));
         refused.sort_unstable();
         refused
     }
