@@ -273,7 +273,8 @@ impl Config {
         own.or((*org == self.org).then_some(&self.policies)).cloned().unwrap_or_default()
     }
 
-    /// The core's part, for the orgs that have sources; what files of policies say is added by who reads them.
+    /// The core's part, for the orgs that have sources; objectives and what files of policies say are
+    /// added by who reads them.
     pub fn core(&self, sources: &BTreeMap<Org, BTreeSet<SourceName>>) -> CoreConfig {
         let orgs = sources.iter().map(|(org, sources)| {
             let own = self.orgs.get(org);
@@ -289,6 +290,7 @@ impl Config {
             judge: (&self.judge).into(),
             incident: (&self.incidents).into(),
             limits: (&self.limits).into(),
+            slos: Vec::new(),
         }
     }
 }

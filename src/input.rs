@@ -4,6 +4,7 @@
 //! byte for byte. No host clock and no sink's reply is among them.
 
 mod policies;
+mod slo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub use policies::{
     Access, AccessPolicy, Assurance, Conditions, DeviceCondition, DynamicVersion, Grace, Network, OsRequirement,
     People, PlatformCondition, Policies, PolicyOrigin, Releases, Requirement, Rule, VersionKind, WindowsConstraint,
 };
+
+pub use slo::{Alerts, Endings, Indicator, Scope, Slo};
 
 use crate::event::{AuthEvent, Org, Person, Reject, SourceName, Span, Timestamp};
 
@@ -69,6 +72,13 @@ pub enum Input {
         /// Its people.
         people: BTreeSet<Person>,
     },
+    /// A source that is waited for has said nothing, not even that there is nothing new.
+    Unheard {
+        /// The source.
+        source: SourceName,
+        /// For how long, by the host's steady clock: since it last spoke, or since this process began to listen.
+        silent: Span,
+    },
 }
 
 /// The configuration of the core, whole: nothing else configures it.
@@ -84,6 +94,8 @@ pub struct CoreConfig {
     pub incident: IncidentConfig,
     /// The bounds of the core's state.
     pub limits: Limits,
+    /// The objectives that every org is held to, by name.
+    pub slos: Vec<Slo>,
 }
 
 /// One org's part of the configuration.
@@ -190,6 +202,7 @@ impl Default for CoreConfig {
                 catch_up: Span::minutes(15),
             },
             limits: Limits { series: 2_000, attempts: 100_000, dedupe: 4_000_000, waiting: 200_000 },
+            slos: Vec::new(),
         }
     }
 }

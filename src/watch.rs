@@ -13,6 +13,7 @@ mod org;
 mod posture;
 mod series;
 mod setting;
+mod slo;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -26,6 +27,7 @@ pub use counts::{Counts, Limit, Meaning};
 pub use digest::Digest;
 pub use posture::{PolicyDecision, PostureCounts};
 pub use series::Series;
+pub use slo::AlarmStep;
 pub use view::{OrgView, SeriesView};
 
 use crate::action::{Action, IncidentAction};
@@ -36,7 +38,7 @@ use org::OrgWatch;
 use setting::Setting;
 
 /// The version of the snapshot's encoding; another one is refused, never guessed at.
-const SNAPSHOT_VERSION: u32 = 3;
+const SNAPSHOT_VERSION: u32 = 4;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -113,6 +115,11 @@ impl Watch {
             Input::Members { org, group, people } => {
                 if let Some((org, _)) = named(&mut self.orgs, &self.config, org) {
                     org.members(group, people);
+                }
+            }
+            Input::Unheard { source, silent } => {
+                if let Some((org, setting)) = org_of(&mut self.orgs, &self.config, source, None) {
+                    org.unheard(source, *silent, setting);
                 }
             }
         }

@@ -436,7 +436,8 @@ fn events(inputs: &[Input]) -> impl Iterator<Item = &AuthEvent> {
         | Input::Reject { .. }
         | Input::Progress { .. }
         | Input::Policies { .. }
-        | Input::Members { .. } => None,
+        | Input::Members { .. }
+        | Input::Unheard { .. } => None,
     })
 }
 

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::error::Trouble;
 
 /// The format of the state file and of exports.
-pub(super) const FORMAT: u64 = 2;
+pub(super) const FORMAT: u64 = 3;
 
 /// The largest value that is read back, unpacked. More means damage, not data.
 const VALUE_LIMIT: u64 = 1 << 30;

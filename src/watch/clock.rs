@@ -96,6 +96,16 @@ impl Clocks {
         moved
     }
 
+    /// A source's own watermark; `None` before its first word.
+    pub(super) fn watermark_of(&self, source: &SourceName) -> Option<Timestamp> {
+        self.sources.get(source).map(|clock| clock.watermark).filter(|watermark| *watermark > Timestamp::MIN)
+    }
+
+    /// Whether a source has delivered all that it will ever have.
+    pub(super) fn has_ended(&self, source: &SourceName) -> bool {
+        self.sources.get(source).is_some_and(|clock| clock.ended)
+    }
+
     /// How far each source's watermark is behind `now`.
     pub(super) fn lags(&self) -> impl Iterator<Item = (&SourceName, Option<Span>)> {
         let lag = |clock: &Source| (clock.watermark > Timestamp::MIN).then(|| self.now() - clock.watermark);

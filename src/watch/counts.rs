@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use crate::action::IncidentStep;
 use crate::attempt::{Entry, Verdict};
 use crate::event::{AuthEvent, Credential, Kind, Outcome, Part, Reason, Reject};
+use crate::judge::alarm::Rule;
 
 /// What an event counts under.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ pub struct Counts {
     pub attempts: BTreeMap<(Verdict, Entry), u64>,
     /// Incident steps that people were told.
     pub steps: BTreeMap<IncidentStep, u64>,
+    /// What happened to alarms of the burn and the blind judge.
+    pub alarms: BTreeMap<(Rule, IncidentStep), u64>,
     /// Bounds reached.
     pub limits: BTreeMap<Limit, u64>,
     /// Re-evaluations of running sessions, by how they came out. They are no sign-ins.

@@ -12,6 +12,7 @@ use super::dedupe::{Dedupe, Novelty};
 use super::posture::{Late, Postures};
 use super::series::{self, SeriesTable};
 use super::setting::{Asked, Setting, Waiting};
+use super::slo::{AlarmStep, Slos};
 use crate::action::{Incident, IncidentAction};
 use crate::adoption::Adoption;
 use crate::attempt::{Attempts, Closed, Decision, Entry, QUIET, Signal, Standing, Step, Verdict};
@@ -54,6 +55,8 @@ pub(super) struct OrgWatch {
     pub(super) lag: Ring<Latency>,
     /// What every device last said; people outside the SLIs are in it.
     pub(super) fleet: Fleet,
+    /// Objectives, what the sources can see, and the alarms of both.
+    pub(super) slos: Slos,
     last_tick: Option<Timestamp>,
     /// Notifications are held until the daemon has caught up.
     held: bool,
@@ -80,6 +83,7 @@ impl OrgWatch {
             durations: BTreeMap::new(),
             lag: Ring::new(ten_minutes, 7),
             fleet: Fleet::default(),
+            slos: Slos::default(),
             last_tick: None,
             held: false,
         }
@@ -97,6 +101,7 @@ impl OrgWatch {
         self.dedupe.set_capacity(limits.dedupe);
         self.attempts.set_capacity(limits.attempts);
         self.table.configure(limits.series, judge.prior_refused);
+        self.slos.configure(&setting.core.slos, &setting.org.sources, self.clocks.now());
     }
 
     pub(super) fn event(
@@ -141,6 +146,7 @@ impl OrgWatch {
             self.enrollment(event, published);
         }
         self.clocks.saw(source, published, setting.core.lateness);
+        self.slos.event(source, published);
         self.place_early_reading();
         self.advance(setting, out);
     }
@@ -178,6 +184,29 @@ impl OrgWatch {
         self.clocks.progress(source, now, caught_up, setting.core.lateness);
         self.place_early_reading();
         self.advance(setting, out);
+        if let Some(now) = now
+            && let Some(watermark) = self.clocks.watermark_of(source)
+        {
+            let CoreConfig { slos, incident, .. } = setting.core;
+            let step = self.slos.spoke(source, (now, watermark), slos, incident.reopen_window);
+            self.note_alarms(step);
+        }
+    }
+
+    /// A source has been silent; one that has told everything may be.
+    pub(super) fn unheard(&mut self, source: &SourceName, silent: Span, setting: Setting<'_>) {
+        if !self.clocks.has_ended(source) {
+            let CoreConfig { slos, incident, .. } = setting.core;
+            let step = self.slos.unheard(source, silent, slos, incident.reopen_window);
+            self.note_alarms(step);
+        }
+    }
+
+    /// Counts what happened to alarms of the burn and the blind judge.
+    fn note_alarms(&mut self, steps: impl IntoIterator<Item = AlarmStep>) {
+        for AlarmStep { step, alarm } in steps {
+            *self.counts.alarms.entry((alarm.rule, step)).or_default() += 1;
+        }
     }
 
     /// Takes a reading of the policies; without a time it holds from now on.
@@ -243,6 +272,7 @@ impl OrgWatch {
         self.refusals.forget(hash);
         self.incidents.forget(hash);
         self.fleet.forget(person);
+        self.slos.forget(hash);
     }
 
     pub(super) fn known_incidents(&self) -> Vec<Incident> {
@@ -309,7 +339,10 @@ impl OrgWatch {
             self.attempts.close_oldest(&mut closed);
         }
         self.count_closed(closed);
-        let Some(Decision { before, after }) = decision else { return };
+        self.slos.step(step, &setting.core.slos);
+        let Some(decision) = decision else { return };
+        self.slos.decided(&decision, &setting.core.slos);
+        let Decision { before, after } = decision;
         let was_success = before.as_ref().is_some_and(|standing| standing.verdict == Verdict::Success);
         if let Some(before) = &before {
             self.withdraw(before);
@@ -412,7 +445,7 @@ impl OrgWatch {
         loop {
             let first_waiting = self.waiting.keys().next().map(|(published, _)| published.floor(TICK) + TICK);
             let next = match self.last_tick {
-                Some(tick) if self.incidents.need_ticks() || self.table.is_touched() => tick + TICK,
+                Some(tick) if self.need_ticks() => tick + TICK,
                 Some(tick) => first_waiting.unwrap_or(newest_due).max(tick + TICK),
                 None => first_waiting.unwrap_or(newest_due).min(newest_due),
             };
@@ -426,6 +459,10 @@ impl OrgWatch {
         let mut closed = Vec::new();
         self.attempts.close_quiet(newest_due, &mut closed);
         self.count_closed(closed);
+    }
+
+    fn need_ticks(&self) -> bool {
+        self.incidents.need_ticks() || self.table.is_touched() || self.slos.need_ticks()
     }
 
     fn tick(&mut self, tick: Timestamp, setting: Setting<'_>, out: &mut Vec<IncidentAction>) {
@@ -459,6 +496,10 @@ impl OrgWatch {
         for action in out.iter().skip(told) {
             *self.counts.steps.entry(action.step).or_default() += 1;
         }
+        let spike = || self.incidents.open().next().map(|incident| incident.key.clone());
+        let CoreConfig { slos, .. } = setting.core;
+        let steps = self.slos.tick((tick, tick + *lateness), slos, &spike, incident.reopen_window);
+        self.note_alarms(steps);
         self.last_tick = Some(tick);
     }
 }

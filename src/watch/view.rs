@@ -4,6 +4,8 @@ use crate::action::Incident;
 use crate::adoption::Funnel;
 use crate::event::{Credential, Org, SourceName, Span, Timestamp};
 use crate::input::Policies;
+use crate::judge::alarm::Alarm;
+use crate::judge::burn::Standing;
 use crate::policy::Groups;
 use crate::policy::fleet::Fleet;
 use crate::watch::counts::Counts;
@@ -89,6 +91,26 @@ impl<'a> OrgView<'a> {
     /// Every incident known, oldest first.
     pub fn incidents(&self) -> Vec<Incident> {
         self.org.known_incidents()
+    }
+
+    /// How every objective stands.
+    pub fn slos(&self, now: Timestamp) -> Vec<Standing> {
+        self.org.slos.standings(self.name, &self.setting.core.slos, now)
+    }
+
+    /// Every alarm of the burn and the blind judge, oldest first.
+    pub fn alarms(&self) -> Vec<&'a Alarm> {
+        self.org.slos.alarms()
+    }
+
+    /// Whether any source is blind: no SLI can be told then.
+    pub fn is_blind(&self) -> bool {
+        self.org.slos.is_blind()
+    }
+
+    /// Whether a source has delivered all that it will ever have.
+    pub fn has_ended(&self, source: &SourceName) -> bool {
+        self.org.clocks.has_ended(source)
     }
 
     /// The incidents that are not resolved.

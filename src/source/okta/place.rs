@@ -158,7 +158,8 @@ fn newest(inputs: &[Input], most: Timestamp) -> Option<Timestamp> {
         | Input::Reject { .. }
         | Input::Progress { .. }
         | Input::Policies { .. }
-        | Input::Members { .. } => None,
+        | Input::Members { .. }
+        | Input::Unheard { .. } => None,
     });
     published.filter(|published| *published <= most).max()
 }
