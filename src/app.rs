@@ -18,6 +18,7 @@ mod reload;
 pub mod report;
 pub mod signals;
 mod spawn;
+mod unheard;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -31,6 +31,7 @@ pub mod judge;
 pub mod policy;
 pub mod secret;
 pub mod sim;
+pub mod slo;
 pub mod source;
 pub mod store;
 pub mod telemetry;

@@ -29,7 +29,7 @@ use crate::telemetry::condition::Conditions;
 
 pub use access::{Access, Config};
 pub use serve::serve;
-pub use view::{DecisionRow, SeriesRow, SourceStatus, Status, View};
+pub use view::{AlarmRow, DecisionRow, SeriesRow, SourceStatus, Status, View};
 pub use whatif::{AskFacts, Asker, OrgFacts};
 
 /// What every request reads; a clone costs a few reference counts.
@@ -62,6 +62,7 @@ pub fn router(shared: Shared, access: Access) -> Router {
         .route("/api/v1/incidents", get(api::incidents))
         .route("/api/v1/series", get(api::series))
         .route("/api/v1/decisions", get(api::decisions))
+        .route("/api/v1/slos", get(api::slos))
         .route(whatif::PATH, get(whatif::baseline).post(whatif::whatif))
         .route("/api/v1/adoption", get(api::adoption))
         .route("/", get(page::page))

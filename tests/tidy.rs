@@ -18,9 +18,9 @@ const MAX_LINES: usize = 500;
 const PREFIX: &str = "authwatch_";
 
 /// The words of the pipeline and its stages, in order: each may use those before it.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "event", "duration", "yaml", "input", "action", "decode", "classify", "policy", "attempt", "adoption", "window",
-    "judge", "incident", "watch",
+    "judge", "slo", "incident", "watch",
 ];
 
 /// The words: what supports the edges may use these, and no stage.

@@ -11,10 +11,10 @@ use super::policies::{self, FilePolicies};
 use crate::classify::{RulesError, Tables};
 use crate::config::{self, Config, ConfigError, Integration, Warning};
 use crate::event::{Org, SourceName};
-use crate::input::{CoreConfig, OrgConfig, PolicySource};
+use crate::input::{CoreConfig, OrgConfig, PolicySource, Slo};
 use crate::secret::{SecretError, SecretRef};
 use crate::yaml::{self, Origin, section};
-use crate::{act, source};
+use crate::{act, slo, source};
 
 /// One source with its name and org.
 #[derive(Clone, PartialEq, Debug)]
@@ -72,7 +72,7 @@ pub enum PartsError {
     #[error(transparent)]
     Rules(#[from] RulesError),
     /// The folder of the rules cannot be read.
-    #[error("cannot read `{}` (`rules` names a folder that holds `classify/*.yaml`)", path.display())]
+    #[error("cannot read `{}` (`rules` names a folder that holds `classify/*.yaml`, and `slo/*.yaml` if it likes)", path.display())]
     Unreadable {
         /// The folder.
         path: PathBuf,
@@ -128,6 +128,7 @@ impl Parts {
             names.entry(part.org.clone()).or_default().insert(part.name.clone());
         }
         let mut core = config.core(&names);
+        core.slos = slos(config.rules.as_deref())?;
         let mut policies = policies::read(config, &mut core)?;
         warnings.extend(yield_to_okta(&sources, &mut core, &mut policies));
         warnings.extend(unread_groups(&sources, &core));
@@ -178,10 +179,25 @@ fn refuse_vault_references(needs: &[Need]) -> Result<(), ConfigError> {
 /// Where a file cannot be read or is invalid.
 pub fn tables(rules: Option<&Path>) -> Result<Tables, PartsError> {
     let Some(rules) = rules else { return Ok(Tables::embedded()) };
-    let folder = rules.join("classify");
-    let unreadable = |source| PartsError::Unreadable { path: folder.clone(), source };
+    Ok(Tables::from_yaml(&yaml_files(&rules.join("classify"))?)?)
+}
+
+/// The objectives in a rules folder; those inside the binary where it has no `slo`.
+///
+/// # Errors
+/// Where a file cannot be read or is invalid.
+pub fn slos(rules: Option<&Path>) -> Result<Vec<Slo>, PartsError> {
+    match rules.map(|rules| rules.join("slo")).filter(|folder| folder.exists()) {
+        Some(folder) => Ok(slo::read(&yaml_files(&folder)?)?),
+        None => Ok(slo::embedded()),
+    }
+}
+
+/// Name and text of every `*.yaml` in a folder, by name.
+fn yaml_files(folder: &Path) -> Result<Vec<(String, String)>, PartsError> {
+    let unreadable = |source| PartsError::Unreadable { path: folder.to_owned(), source };
     let mut files = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(unreadable)? {
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let text = config::read_file(&path, yaml::MAX_BYTES).map_err(ConfigError::from)?;
@@ -189,7 +205,7 @@ pub fn tables(rules: Option<&Path>) -> Result<Tables, PartsError> {
         }
     }
     files.sort();
-    Ok(Tables::from_yaml(&files)?)
+    Ok(files)
 }
 
 /// The names of the sinks in the order of the file.

@@ -1,6 +1,8 @@
 //! Copies the core's committed state to the metrics and to the web's view. Called after a commit, never before
 //! (invariant 10).
 
+mod slo;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +19,8 @@ use crate::store::Store;
 use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
 use crate::watch::{OrgView, PostureCounts, SeriesView, Watch};
-use crate::web::{DecisionRow, SeriesRow, SourceStatus, View};
+use crate::judge::alarm::Alarm;
+use crate::web::{AlarmRow, DecisionRow, SeriesRow, SourceStatus, View};
 
 /// Gauges of series are refreshed at most this often; counters at every commit.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -89,9 +92,11 @@ impl Publisher {
         }
     }
 
-    /// Publishes what is committed.
-    pub(super) fn publish(&mut self, watch: &Watch) {
-        self.last_commit = clock::monotonic();
+    /// Publishes what is committed; `has_heard` where a source spoke, and not only its silence was noted.
+    pub(super) fn publish(&mut self, watch: &Watch, has_heard: bool) {
+        if has_heard {
+            self.last_commit = clock::monotonic();
+        }
         for org in watch.orgs() {
             self.counters_of(&org);
         }
@@ -207,6 +212,7 @@ impl Publisher {
         for series in org.series() {
             self.series(org, &series, now);
         }
+        self.slos_of(org, now);
     }
 
     /// Sets the funnel; what was published and is in no funnel any more becomes 0.
@@ -309,6 +315,9 @@ fn view_of(watch: &Watch, silent: Span, before: Option<&View>, conditions: &Cond
         }
         if before.is_none() {
             view.decisions.extend([false, true].into_iter().flat_map(|granted| decisions(&org, granted)));
+            view.slos.extend(org.slos(org.now() + silent));
+            let alarm = |alarm: &Alarm| AlarmRow { org: org.name().clone(), alarm: alarm.clone() };
+            view.alarms.extend(org.alarms().into_iter().map(alarm));
             view.series.extend(org.series().flat_map(|series| rows(&org, &series, org.now() + silent)));
         }
         view.incidents.extend(org.incidents());
@@ -319,6 +328,8 @@ fn view_of(watch: &Watch, silent: Span, before: Option<&View>, conditions: &Cond
     if let Some(before) = before {
         view.series.clone_from(&before.series);
         view.decisions.clone_from(&before.decisions);
+        view.slos.clone_from(&before.slos);
+        view.alarms.clone_from(&before.alarms);
     }
     view
 }

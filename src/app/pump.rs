@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, block_in_place};
 
 use super::policies::{self, FilePolicies};
 use super::publish::Publisher;
+use super::unheard::Ears;
 use crate::clock;
 use crate::event::SourceName;
 use crate::fault;
@@ -74,6 +75,7 @@ pub(super) struct Pump {
     sinks: Vec<String>,
     wake: Arc<Notify>,
     publisher: Publisher,
+    ears: Ears,
     condition: Condition,
     since_snapshot: u64,
     last_snapshot: Instant,
@@ -150,6 +152,7 @@ impl Pump {
             sinks,
             wake,
             publisher,
+            ears: Ears::default(),
             condition,
             since_snapshot: refolded,
             last_snapshot: clock::monotonic(),
@@ -170,7 +173,7 @@ impl Pump {
             let first = tokio::select! {
                 message = inbox.recv() => message,
                 () = tokio::time::sleep(REFRESH_EVERY) => {
-                    block_in_place(|| self.publisher.refresh(&self.watch));
+                    block_in_place(|| self.while_quiet())?;
                     continue;
                 }
             };
@@ -181,6 +184,7 @@ impl Pump {
                 block_in_place(|| self.take(&mut turn, message))?;
                 next = if turn.commit.inputs.len() < TURN_INPUTS { inbox.try_recv().ok() } else { None };
             }
+            self.listen(&mut turn);
             block_in_place(|| {
                 let questions = std::mem::take(&mut turn.questions);
                 if questions.is_empty() || !turn.is_idle() {
@@ -197,11 +201,31 @@ impl Pump {
         self.join_snapshot().await
     }
 
+    /// What is due while nothing comes.
+    fn while_quiet(&mut self) -> Result<(), PumpError> {
+        let mut turn = Turn::default();
+        self.listen(&mut turn);
+        if !turn.is_idle() {
+            return self.finish_turn(turn);
+        }
+        self.publisher.refresh(&self.watch);
+        Ok(())
+    }
+
+    /// Tells the core of sources that say nothing.
+    fn listen(&mut self, turn: &mut Turn) {
+        for input in self.ears.due(&self.watch, clock::monotonic()) {
+            self.fold(turn, &input);
+            turn.commit.inputs.push(input);
+        }
+    }
+
     fn take(&mut self, turn: &mut Turn, message: Message) -> Result<(), PumpError> {
         match message {
             Message::Configure(config, policies) => self.configure(turn, &config, &policies),
             Message::Ask(question) => turn.questions.push(question),
             Message::Batch(batch) => {
+                self.ears.heard(&batch.source, clock::monotonic());
                 turn.received.push(batch.received);
                 turn.receipts.extend(batch.receipt);
                 turn.backlog |= batch.backlog;
@@ -257,7 +281,8 @@ impl Pump {
         Metric::Commits.counter(&[]).increment(1);
         Metric::CommitDuration.histogram(&[]).record(began.elapsed().as_secs_f64());
         self.since_snapshot += turn.commit.inputs.len() as u64;
-        self.publisher.publish(&self.watch);
+        let has_heard = !turn.received.is_empty();
+        self.publisher.publish(&self.watch, has_heard);
         for receipt in turn.receipts {
             // A source that has ended has no use for it.
             let _ = receipt.send(());

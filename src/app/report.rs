@@ -9,6 +9,8 @@ use crate::action::{Action, Incident, IncidentStep, WouldHaveTold};
 use crate::adoption::Funnel;
 use crate::attempt::Verdict;
 use crate::event::{Credential, Kind, Org, Outcome, Reason, Reject};
+use crate::judge::alarm::Alarm;
+use crate::judge::burn::Standing;
 use crate::watch::Watch;
 
 /// One row of counts.
@@ -35,6 +37,16 @@ pub struct Reported {
     /// By sink; absent without a configuration that has sinks, as nobody can be named then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub would_have_told: Vec<WouldHaveTold>,
+}
+
+/// One alarm of the burn or the blind judge.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AlarmReported {
+    /// The org.
+    pub org: Org,
+    /// The alarm.
+    #[serde(flatten)]
+    pub alarm: Alarm,
 }
 
 /// The steps of every incident, in the order in which they were decided.
@@ -71,6 +83,12 @@ pub struct Report {
     /// How far phishing-resistant sign-in has come, by org; absent in reports of older versions.
     #[serde(default)]
     pub adoption: BTreeMap<Org, Funnel>,
+    /// How every objective stands at the end of the log.
+    #[serde(default)]
+    pub slos: Vec<Standing>,
+    /// Alarms of the burn and the blind judge, oldest first.
+    #[serde(default)]
+    pub alarms: Vec<AlarmReported>,
     /// How long it took, in milliseconds of the host's clock.
     pub wall_ms: u64,
     /// Inputs of the core that this replay did not have.
@@ -91,6 +109,8 @@ impl Report {
             counts: Vec::new(),
             incidents: Vec::new(),
             adoption: BTreeMap::new(),
+            slos: Vec::new(),
+            alarms: Vec::new(),
             wall_ms,
             inputs_missing,
             digest: watch.digest().hex(),
@@ -106,6 +126,9 @@ impl Report {
             counts.events.iter().for_each(|(meaning, n)| *by_meaning.entry(*meaning).or_default() += n);
             let reported = |incident| Reported { incident, would_have_told: Vec::new() };
             report.incidents.extend(org.incidents().into_iter().map(reported));
+            report.slos.extend(org.slos(org.now()));
+            let alarm = |alarm: &Alarm| AlarmReported { org: org.name().clone(), alarm: alarm.clone() };
+            report.alarms.extend(org.alarms().into_iter().map(alarm));
             report.adoption.insert(org.name().clone(), org.adoption(org.now()));
         }
         report.incidents.sort_by(|Reported { incident: a, .. }, Reported { incident: b, .. }| {

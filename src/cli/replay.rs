@@ -14,12 +14,13 @@ use crate::action::WouldHaveTold;
 use crate::adoption::{Numbers, Stages};
 use crate::app::parts;
 use crate::app::policies::{self, FilePolicies};
-use crate::app::report::{Report, Reported, Steps};
+use crate::app::report::{AlarmReported, Report, Reported, Steps};
 use crate::classify::Reader;
 use crate::clock;
 use crate::config::{Config, Environment};
 use crate::event::{Org, Reject, SourceName};
 use crate::input::{CoreConfig, Input, OrgConfig};
+use crate::judge::burn::{Budget, Standing};
 use crate::source::file::{Body, Records, plausible};
 use crate::store::JournalFile;
 use crate::watch::Watch;
@@ -135,6 +136,7 @@ impl Ground {
                 CoreConfig { orgs, ..CoreConfig::default() }
             }
         };
+        core.slos = parts::slos(rules).map_err(Failure::invalid)?;
         let policies = config.map(|config| policies::read(config, &mut core)).transpose().map_err(Failure::invalid)?;
         Ok(Self { source, reader: Reader::new(org, tables), core, policies: policies.unwrap_or_default() })
     }
@@ -225,6 +227,12 @@ fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::R
             output.line(format_args!("  would have told {sink}: {}", steps.join(", ")))?;
         }
     }
+    report.slos.iter().try_for_each(|standing| objective(standing, output))?;
+    for AlarmReported { org, alarm } in &report.alarms {
+        let end = alarm.resolved_at.map_or_else(|| "still open".to_owned(), |at| format!("over {at}"));
+        let (rule, subject) = (alarm.rule.as_str(), &alarm.subject);
+        output.line(format_args!("alarm {rule} of {org}, {subject}: since {}, opened {}, {end}", alarm.onset, alarm.opened_at))?;
+    }
     for (org, funnel) in report.adoption.iter().filter(|(_, funnel)| funnel.all.numbers.seen > 0) {
         output.line(format_args!("adoption of {org}, people seen in 90 days:"))?;
         stages("all", &funnel.all, funnel.window_days, output)?;
@@ -233,6 +241,21 @@ fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::R
         }
     }
     output.line(format_args!("digest {}", report.digest))
+}
+
+/// One line of an objective.
+fn objective(standing: &Standing, output: &mut Output<impl std::io::Write>) -> std::io::Result<()> {
+    let Standing { org, name, target, period_days, budget, .. } = standing;
+    let target = target * 100.0;
+    match budget {
+        Some(Budget { good, bad, sli, remaining, .. }) => output.line(format_args!(
+            "objective of {org}: {name} {:.3} % of {target:.2} % over {period_days} days ({bad} bad of {}), {:.0} % of the budget left",
+            sli * 100.0,
+            u64::from(*good) + u64::from(*bad),
+            remaining * 100.0
+        )),
+        None => output.line(format_args!("objective of {org}: {name} unknown of {target:.2} %")),
+    }
 }
 
 /// One line of the adoption funnel, and one for what people fall back to.

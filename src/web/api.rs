@@ -8,11 +8,12 @@ use axum::extract::{Query, RawQuery, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{DecisionRow, SeriesRow, Shared, Status};
+use super::{AlarmRow, DecisionRow, SeriesRow, Shared, Status};
 use crate::action::{Incident, WouldHaveTold};
 use crate::adoption::Funnel;
 use crate::clock;
 use crate::event::{Org, Timestamp};
+use crate::judge::burn::Standing;
 
 #[derive(Serialize)]
 struct StatusReply<'a> {
@@ -66,6 +67,18 @@ pub(super) async fn incidents(State(shared): State<Shared>) -> Json<serde_json::
 /// `/api/v1/series`.
 pub(super) async fn series(State(shared): State<Shared>) -> Json<serde_json::Value> {
     json(&Series { series: &shared.view().series })
+}
+
+#[derive(Serialize)]
+struct Slos<'a> {
+    slos: &'a [Standing],
+    alarms: &'a [AlarmRow],
+}
+
+/// `/api/v1/slos`: how every objective stands, and the alarms of the burn and the blind judge, oldest first.
+pub(super) async fn slos(State(shared): State<Shared>) -> Json<serde_json::Value> {
+    let view = shared.view();
+    json(&Slos { slos: &view.slos, alarms: &view.alarms })
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,8 @@ use smol_str::SmolStr;
 use crate::action::{Incident, WouldHaveTold};
 use crate::adoption::Funnel;
 use crate::event::{Check, Org, Outcome, Platform, PostureCheck, PostureSource, Reason, Reject, SourceName, Timestamp};
+use crate::judge::alarm::Alarm;
+use crate::judge::burn::Standing;
 
 /// Everything that was last committed.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -27,6 +29,20 @@ pub struct View {
     pub adoption: Arc<BTreeMap<Org, Funnel>>,
     /// `/api/v1/decisions`, the oldest first.
     pub decisions: Vec<DecisionRow>,
+    /// `/api/v1/slos`: how every objective stands.
+    pub slos: Vec<Standing>,
+    /// Its alarms, and those of blind sources, the oldest first.
+    pub alarms: Vec<AlarmRow>,
+}
+
+/// An alarm of the burn or the blind judge.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct AlarmRow {
+    /// The org.
+    pub org: Org,
+    /// The alarm.
+    #[serde(flatten)]
+    pub alarm: Alarm,
 }
 
 /// What a sign-on policy decided, and why. It names no person.
