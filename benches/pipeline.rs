@@ -80,6 +80,14 @@ fn informed_core(source: &SourceName) -> Watch {
     watch
 }
 
+/// The same core held to the objectives inside the binary.
+fn held_core(source: &SourceName) -> Watch {
+    let mut watch = fresh_core(source);
+    let config = CoreConfig { slos: authwatch::slo::embedded(), ..watch.config().clone() };
+    watch.handle(&Input::Configure(Box::new(config)));
+    watch
+}
+
 fn timed(work: impl FnOnce()) -> Duration {
     let began: Instant = monotonic();
     work();
@@ -92,15 +100,16 @@ fn median(mut times: Vec<Duration>) -> f64 {
 }
 
 fn print_ratios(records: &[String], reader: &Reader, source: &SourceName) {
-    let mut times: [Vec<Duration>; 4] = Default::default();
+    let mut times: [Vec<Duration>; 5] = Default::default();
     for _ in 0..PASSES {
-        let (mut watch, mut informed) = (fresh_core(source), informed_core(source));
+        let (mut watch, mut informed, mut held) = (fresh_core(source), informed_core(source), held_core(source));
         times[0].push(timed(|| scan(records)));
         times[1].push(timed(|| classify(records, reader)));
         times[2].push(timed(|| whole(records, reader, &mut watch, source)));
         times[3].push(timed(|| whole(records, reader, &mut informed, source)));
+        times[4].push(timed(|| whole(records, reader, &mut held, source)));
     }
-    let [scan, classified, whole, informed] = times.map(median);
+    let [scan, classified, whole, informed, held] = times.map(median);
     let bytes: usize = records.iter().map(String::len).sum();
     let per_event = |seconds: f64| seconds * 1e6 / records.len() as f64;
     println!("{} records, {} bytes each on average, median of {PASSES} passes", records.len(), bytes / records.len());
@@ -108,6 +117,7 @@ fn print_ratios(records: &[String], reader: &Reader, source: &SourceName) {
     println!("decode + classify        {:7.2} us a record, {:.2} x the scan", per_event(classified), classified / scan);
     println!("decode + classify + core {:7.2} us a record, {:.2} x the scan", per_event(whole), whole / scan);
     println!("  … with policies known  {:7.2} us a record, {:.2} x the scan", per_event(informed), informed / scan);
+    println!("  … with objectives      {:7.2} us a record, {:.2} x the scan", per_event(held), held / scan);
 }
 
 fn main() {

@@ -5,6 +5,7 @@
 //! is true at every tick ([`lifecycle`]), so that notifications held during catch-up need no queue of their own.
 //! Nothing here knows of sinks: the text and the facts leave as an [`crate::action::IncidentAction`].
 
+pub mod alarm;
 mod facts;
 pub mod lifecycle;
 mod narrative;

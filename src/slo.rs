@@ -218,11 +218,7 @@ impl All {
     }
 
     /// The indicator of an SLO with the node that it stands in: its own, or the SLI that it names.
-    fn indicator<'a>(
-        &'a self,
-        document: &'a SloDoc,
-        node: &'a Node,
-    ) -> Result<(&'a IndicatorSpec, &'a Node), Error> {
+    fn indicator<'a>(&'a self, document: &'a SloDoc, node: &'a Node) -> Result<(&'a IndicatorSpec, &'a Node), Error> {
         match (&document.spec.indicator, &document.spec.indicator_ref) {
             (Some(own), None) => {
                 let inner = node.get("spec").and_then(|spec| spec.get("indicator")).unwrap_or(node);

@@ -15,11 +15,11 @@ use crate::action::{Incident, WouldHaveTold};
 use crate::adoption::{Funnel, Stages};
 use crate::clock;
 use crate::event::{Org, Outcome, Reason, SourceName, Span, Timestamp};
+use crate::judge::alarm::Alarm;
 use crate::store::Store;
 use crate::telemetry::condition::{Conditions, Status};
 use crate::telemetry::metric::Metric;
 use crate::watch::{OrgView, PostureCounts, SeriesView, Watch};
-use crate::judge::alarm::Alarm;
 use crate::web::{AlarmRow, DecisionRow, SeriesRow, SourceStatus, View};
 
 /// Gauges of series are refreshed at most this often; counters at every commit.

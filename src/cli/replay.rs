@@ -231,7 +231,10 @@ fn text(report: &Report, output: &mut Output<impl std::io::Write>) -> std::io::R
     for AlarmReported { org, alarm } in &report.alarms {
         let end = alarm.resolved_at.map_or_else(|| "still open".to_owned(), |at| format!("over {at}"));
         let (rule, subject) = (alarm.rule.as_str(), &alarm.subject);
-        output.line(format_args!("alarm {rule} of {org}, {subject}: since {}, opened {}, {end}", alarm.onset, alarm.opened_at))?;
+        output.line(format_args!(
+            "alarm {rule} of {org}, {subject}: since {}, opened {}, {end}",
+            alarm.onset, alarm.opened_at
+        ))?;
     }
     for (org, funnel) in report.adoption.iter().filter(|(_, funnel)| funnel.all.numbers.seen > 0) {
         output.line(format_args!("adoption of {org}, people seen in 90 days:"))?;

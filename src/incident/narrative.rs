@@ -127,10 +127,10 @@ fn leading(values: &[(String, u64)], people: u64) -> Option<&str> {
     (*count * 10 >= people * 8).then_some(value.as_str())
 }
 
-fn clock(at: Timestamp) -> String {
+pub(super) fn clock(at: Timestamp) -> String {
     at.to_utc().format("%H:%M").to_string()
 }
 
-fn stamp(at: Timestamp) -> String {
+pub(super) fn stamp(at: Timestamp) -> String {
     at.to_utc().format("%Y-%m-%d %H:%M:%S").to_string()
 }

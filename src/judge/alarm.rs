@@ -96,10 +96,32 @@ pub struct Moment<'a> {
     pub known_at: Timestamp,
 }
 
+/// A step of an alarm that people are to be told.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Telling {
+    /// What happened to it.
+    pub step: IncidentStep,
+    /// When, event time.
+    pub at: Timestamp,
+    /// Counts the steps of one alarm from 1.
+    pub revision: u32,
+    /// The alarm after it.
+    pub alarm: Alarm,
+}
+
+/// What people were last told of an alarm.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+struct Told {
+    step: IncidentStep,
+    severity: Severity,
+    revision: u32,
+}
+
 /// All alarms of one org.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Alarms {
     live: BTreeMap<(Rule, SmolStr), Alarm>,
+    told: BTreeMap<(Rule, SmolStr), Told>,
     ended: VecDeque<Alarm>,
 }
 
@@ -153,14 +175,40 @@ impl Alarms {
     /// Lets go of what ended longer than `reopen` ago.
     pub fn retire(&mut self, now: Timestamp, reopen: Span) {
         let is_over = |alarm: &Alarm| alarm.resolved_at.is_some_and(|at| now - at > reopen);
-        let over: Vec<_> =
-            self.live.iter().filter(|(_, alarm)| is_over(alarm)).map(|(key, _)| key.clone()).collect();
+        let over: Vec<_> = self.live.iter().filter(|(_, alarm)| is_over(alarm)).map(|(key, _)| key.clone()).collect();
         for key in over {
             self.ended.extend(self.live.remove(&key));
+            self.told.remove(&key);
         }
         while self.ended.len() > KEPT {
             self.ended.pop_front();
         }
+    }
+
+    /// Reconciles what people were told with what is true, and gives what they are to be told now. Nothing is told while
+    /// `held`, so that a catch-up tells once; nor of an alarm that was over before it could be told, nor of one that is
+    /// part of an incident that has told of its cause.
+    pub fn tell(&mut self, at: Timestamp, held: bool) -> Vec<Telling> {
+        let mut tellings = Vec::new();
+        for (key, alarm) in self.live.iter().filter(|(_, alarm)| !held && alarm.part_of.is_none()) {
+            let told = self.told.get(key).copied();
+            let is_over = alarm.resolved_at.is_some();
+            let step = match told {
+                None if is_over => continue,
+                None => IncidentStep::Open,
+                Some(told) => match (told.step == IncidentStep::Resolve, is_over) {
+                    (true, true) => continue,
+                    (true, false) => IncidentStep::Reopen,
+                    (false, true) => IncidentStep::Resolve,
+                    (false, false) if alarm.severity > told.severity => IncidentStep::Update,
+                    (false, false) => continue,
+                },
+            };
+            let revision = told.map_or(0, |told| told.revision) + 1;
+            self.told.insert(key.clone(), Told { step, severity: alarm.severity, revision });
+            tellings.push(Telling { step, at, revision, alarm: alarm.clone() });
+        }
+        tellings
     }
 
     /// The alarm of a subject that is not over.
@@ -233,6 +281,31 @@ mod tests {
         check(&format!("p{}w", ".".repeat(40)), &[(0, Open), (41, Resolve)]);
         check(&format!("p{}t", "w".repeat(60)), &[(0, Open), (15, Resolve), (61, Reopen)]);
         check(&format!("p{}t", "w".repeat(200)), &[(0, Open), (15, Resolve), (201, Open)]);
+    }
+
+    #[test]
+    fn people_are_told_what_is_true_once_and_after_a_catch_up() {
+        use IncidentStep::{Open, Reopen, Resolve, Update};
+        let mut alarms = Alarms::default();
+        let subject = "x".into();
+        let mut at = |minute: i64, look: Option<Severity>, held: bool| -> Vec<(IncidentStep, u32)> {
+            let tick = Timestamp(Span::minutes(minute).0);
+            let moment = Moment { rule: Rule::SourceBlind, subject: &subject, tick, known_at: tick };
+            match look {
+                Some(severity) => alarms.fire(&moment, &finding(severity), &|| None),
+                None => alarms.calm(&moment, HOLD, true),
+            };
+            alarms.tell(tick, held).iter().map(|telling| (telling.step, telling.revision)).collect()
+        };
+        assert_eq!(at(0, Some(Severity::Ticket), true), []);
+        assert_eq!(at(20, None, false), [], "over before anybody could be told");
+        assert_eq!(at(30, Some(Severity::Ticket), false), [(Open, 1)]);
+        assert_eq!(at(31, Some(Severity::Ticket), false), []);
+        assert_eq!(at(32, Some(Severity::Page), true), []);
+        assert_eq!(at(33, Some(Severity::Page), false), [(Update, 2)]);
+        assert_eq!(at(50, None, false), [(Resolve, 3)]);
+        assert_eq!(at(51, None, false), []);
+        assert_eq!(at(60, Some(Severity::Ticket), false), [(Reopen, 4)]);
     }
 
     #[test]

@@ -185,7 +185,13 @@ pub fn budget(slo: &Slo, counts: &Counts, now: Timestamp) -> Option<Budget> {
     let pace = rate(counts.sum(now, PACE), slo.allowed()).filter(|pace| *pace > 0.0);
     let lasts = |pace: f64| remaining / pace * slo.period().as_seconds();
     let exhausted_in_seconds = if remaining <= 0.0 { Some(0.0) } else { pace.map(lasts) };
-    Some(Budget { good: period.good, bad: period.bad, sli: 1.0 - used * slo.allowed(), remaining, exhausted_in_seconds })
+    Some(Budget {
+        good: period.good,
+        bad: period.bad,
+        sli: 1.0 - used * slo.allowed(),
+        remaining,
+        exhausted_in_seconds,
+    })
 }
 
 #[cfg(test)]

@@ -49,7 +49,10 @@ fn ratio_of(ratio: &RatioMetric, node: &Node) -> Result<Indicator, Error> {
         return Err(invalid(at_total, "`verdicts` belongs to `bad`: the total is what succeeded and what is bad"));
     }
     if !(bad.credentials.is_empty() && bad.platforms.is_empty() && bad.apps.is_empty() && bad.cohorts.is_empty()) {
-        return Err(invalid(at_bad, "`bad` takes only `verdicts` and `except_reasons`; what counts is said in `total`"));
+        return Err(invalid(
+            at_bad,
+            "`bad` takes only `verdicts` and `except_reasons`; what counts is said in `total`",
+        ));
     }
     if !total.except_reasons.is_empty() {
         return Err(invalid(at_total, "`except_reasons` belongs to `bad`"));

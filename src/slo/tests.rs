@@ -98,9 +98,21 @@ fn every_refusal_names_its_place_and_what_to_do() {
     fails("kind: SLO\n", "", "a.yaml:1:1: missing key `kind`");
     fails("openslo/v1\nkind: SLI", "openslo/v2\nkind: SLI", "a.yaml:16:13: only `openslo/v1` is supported");
     fails("name: logins", "name: Logins", "a.yaml:4:9: a name has 1 to 63");
-    fails("authwatch.io/triage", "authwatch.io/triag", "a.yaml:6:25: unknown key `authwatch.io/triag` (did you mean `authwatch.io/triage`?)");
-    fails("    authwatch.io/triage: look\n", "", "a.yaml:6:5: an SLO that alerts needs the annotation `authwatch.io/triage`");
-    fails("authwatch.io/triage: look", "authwatch.io/alerts: loud", "a.yaml:6:26: unknown word (expected one of `page`");
+    fails(
+        "authwatch.io/triage",
+        "authwatch.io/triag",
+        "a.yaml:6:25: unknown key `authwatch.io/triag` (did you mean `authwatch.io/triage`?)",
+    );
+    fails(
+        "    authwatch.io/triage: look\n",
+        "",
+        "a.yaml:6:5: an SLO that alerts needs the annotation `authwatch.io/triage`",
+    );
+    fails(
+        "authwatch.io/triage: look",
+        "authwatch.io/alerts: loud",
+        "a.yaml:6:26: unknown word (expected one of `page`",
+    );
     fails("triage: look", "min-bad-events: \"0\"", "a.yaml:6:34: expected a whole number from 1");
     fails("indicatorRef: ok", "indicatorRef: other", "a.yaml:11:17: there is no SLI called `other`");
     fails("  indicatorRef: ok\n", "", "a.yaml:9:3: one of `indicator` and `indicatorRef` is needed");
@@ -113,11 +125,19 @@ fn every_refusal_names_its_place_and_what_to_do() {
     fails("{target: 0.99}", "{}", "a.yaml:14:16: one of `target` and `targetPercent` is needed");
     fails("target: 0.99", "target: 0.99, op: lte", "a.yaml:14:16: `op` and `value` belong to a `thresholdMetric`");
     fails("objectives", "alertPolicies: [x]\n  objectives", "a.yaml:14:18: `alertPolicies` is not supported");
-    fails("type: authwatch, spec: {of: attempts, v", "type: Prometheus, spec: {of: attempts, v", "a.yaml:22:25: only `type: authwatch`");
-    fails("of: attempts, verdicts", "of: events, verdicts", "a.yaml:22:55: `bad` and `total` must be of the same");
-    fails(", verdicts: [denied, failed]", "", "a.yaml:22:55: `verdicts` is needed");
-    fails("[denied, failed]", "[denied, faild]", "a.yaml:22:89: unknown word `faild` (did you mean `failed`?)");
-    fails("credentials: [fastpass]", "credential: [fastpass]", "a.yaml:23:72: unknown key `credential` (did you mean `credentials`?)");
+    fails(
+        "type: authwatch, spec: {of: attempts, v",
+        "type: Prometheus, spec: {of: attempts, v",
+        "a.yaml:22:25: only `type: authwatch`",
+    );
+    fails("of: attempts, verdicts", "of: events, verdicts", "a.yaml:22:49: `bad` and `total` must be of the same");
+    fails(", verdicts: [denied, failed]", "", "a.yaml:22:49: `verdicts` is needed");
+    fails("[denied, failed]", "[denied, faild]", "a.yaml:22:83: unknown word `faild` (did you mean `failed`?)");
+    fails(
+        "credentials: [fastpass]",
+        "credential: [fastpass]",
+        "a.yaml:23:66: unknown key `credential` (did you mean `credentials`?)",
+    );
     fails("bad:", "good:", "a.yaml:22:11: `good` is not supported");
 }
 
@@ -126,7 +146,9 @@ fn a_target_out_of_reach_is_refused_with_the_pair_and_the_way_out() {
     let text = "a.yaml:14:16: at a target of 90 % nothing burns faster than 10.0, so the pair of 1h and 5m, which fires above \
                 13.4400, never would (raise the target above 92.56 %, or set `authwatch.io/alerts` to `ticket`)";
     fails("target: 0.99", "target: 0.9", text);
-    let quiet = GOOD.replace("target: 0.99", "target: 0.9").replace("authwatch.io/triage", "authwatch.io/alerts: ticket\n    authwatch.io/triage");
+    let quiet = GOOD
+        .replace("target: 0.99", "target: 0.9")
+        .replace("authwatch.io/triage", "authwatch.io/alerts: ticket\n    authwatch.io/triage");
     assert_eq!(read_one(&quiet).expect("good")[0].alerts, Alerts::Ticket);
 }
 

@@ -144,7 +144,7 @@ impl Slos {
         if let Some(lag) = lag {
             for (slo, (_, objective)) in slos.iter().zip(&mut self.objectives) {
                 if let Indicator::Lag { within } = slo.indicator {
-                    objective.minute(now, lag <= within);
+                    objective.minute(now, lag, within);
                 }
             }
         }

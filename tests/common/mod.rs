@@ -31,24 +31,35 @@ pub(crate) fn run(org: &Arc<Org>, timeline: Timeline, start: Timestamp, until: T
     let mut watch = Watch::new();
     watch.handle(&Input::Configure(Box::new(config(org))));
     let mut actions = Vec::new();
-    let mut undecided: BTreeMap<(Timestamp, u64), Flow> = BTreeMap::new();
-    let mut fold = |watch: &mut Watch, flow: &Flow| {
-        watch.handle(&Input::Event { source: source(), event: Box::new(event(org, flow)) });
+    events(org, timeline, start, until, &mut |event| {
+        watch.handle(&Input::Event { source: source(), event: Box::new(event) });
         actions.extend(std::iter::from_fn(|| watch.poll_action()));
-    };
+    });
+    (watch, actions)
+}
+
+/// Every flow of a span as its deciding event, in the order in which they are decided.
+pub(crate) fn events(
+    org: &Arc<Org>,
+    timeline: Timeline,
+    start: Timestamp,
+    until: Timestamp,
+    each: &mut dyn FnMut(AuthEvent),
+) {
+    let mut undecided: BTreeMap<(Timestamp, u64), Flow> = BTreeMap::new();
     for flow in Plan::new(Arc::clone(org), timeline, start, until) {
         while undecided.first_key_value().is_some_and(|((at, _), _)| *at < flow.at) {
             if let Some((_, due)) = undecided.pop_first() {
-                fold(&mut watch, &due);
+                each(event(org, &due));
             }
         }
         undecided.insert((flow.decided_at, flow.id), flow);
     }
-    undecided.values().for_each(|flow| fold(&mut watch, flow));
-    (watch, actions)
+    undecided.values().for_each(|flow| each(event(org, flow)));
 }
 
-fn source() -> SourceName {
+/// The one source of the simulated org.
+pub(crate) fn source() -> SourceName {
     SourceName::new("okta:acme")
 }
 

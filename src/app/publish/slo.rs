@@ -7,13 +7,8 @@ use crate::telemetry::metric::Metric;
 use crate::watch::OrgView;
 
 /// The gauges of an objective.
-const GAUGES: [Metric; 5] = [
-    Metric::SloObjective,
-    Metric::SloSli,
-    Metric::SloBurnRate,
-    Metric::SloBudgetRemaining,
-    Metric::SloExhaustion,
-];
+const GAUGES: [Metric; 5] =
+    [Metric::SloObjective, Metric::SloSli, Metric::SloBurnRate, Metric::SloBudgetRemaining, Metric::SloExhaustion];
 
 impl Publisher {
     /// Sets the gauges of every objective and counts what it counted; objectives that are gone become absent.

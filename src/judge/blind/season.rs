@@ -80,6 +80,7 @@ impl Season {
         let Some(weeks) = self.hours.get(&of_week) else { return 0 };
         let mut weeks: Vec<u32> = weeks.iter().copied().collect();
         weeks.sort_unstable();
-        weeks.get((weeks.len().saturating_sub(1)) / 2).copied().unwrap_or(0)
+        // Of an even number the upper one: a week that was cut short must not be the usual.
+        weeks.get(weeks.len() / 2).copied().unwrap_or(0)
     }
 }

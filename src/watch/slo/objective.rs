@@ -18,6 +18,15 @@ const MINUTE: Span = Span::minutes(1);
 /// Minutes that are made up for at most when the clock jumps: what the rings hold.
 const MOST_MINUTES: i64 = 30 * 24 * 60;
 
+/// A minute of the source's clock.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+struct Minute {
+    index: i64,
+    is_good: bool,
+    /// How far all was known at the last look.
+    known: Timestamp,
+}
+
 /// One objective's counts.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Objective {
@@ -29,8 +38,8 @@ pub(super) struct Objective {
     totals: (u64, u64),
     /// Who failed when, as it was counted.
     failed: BTreeMap<u64, Timestamp>,
-    /// The minute of the source's clock that is not over, and whether it is good so far.
-    minute: Option<(i64, bool)>,
+    /// The minute of the source's clock that is not over.
+    minute: Option<Minute>,
     touched: bool,
 }
 
@@ -103,24 +112,26 @@ impl Objective {
         }
     }
 
-    /// The source's clock stands at `now`. A minute is good if it was so at any look in it; one without a look is not,
-    /// for nobody saw anything in it. Counting begins with the first good one.
-    pub(super) fn minute(&mut self, now: Timestamp, is_good: bool) {
-        let index = now.index(MINUTE);
-        match &mut self.minute {
-            None if !is_good => {}
-            None => self.minute = Some((index, true)),
-            Some((current, _)) if index < *current => {}
-            Some((current, good)) if index == *current => *good |= is_good,
-            Some((current, good)) => {
-                let (over, was_good) = (*current, *good);
-                self.minute = Some((index, is_good));
-                for minute in over.max(index - MOST_MINUTES)..index {
-                    let at = Timestamp(minute * MINUTE.0);
-                    self.count(at, (minute != over || !was_good, None), 1);
-                }
-            }
+    /// The source's clock stands at `now`, and all is known up to `lag` before it. A minute is good if at any moment of it
+    /// the lag was within the limit: at a look, or at its start by what was known then. Counting begins with the first
+    /// good one.
+    pub(super) fn minute(&mut self, now: Timestamp, lag: Span, within: Span) {
+        let (index, is_good, known) = (now.index(MINUTE), lag <= within, now - lag);
+        let Some(Minute { index: current, is_good: was_good, known: was_known }) = self.minute else {
+            self.minute = is_good.then_some(Minute { index, is_good, known });
+            return;
+        };
+        if index <= current {
+            let is_good = was_good || (index == current && is_good);
+            self.minute = Some(Minute { index: current, is_good, known: was_known.max(known) });
+            return;
         }
+        let by_then = |minute: i64| Timestamp(minute * MINUTE.0) - was_known <= within;
+        for minute in current.max(index - MOST_MINUTES)..index {
+            let is_good = (minute == current && was_good) || by_then(minute);
+            self.count(Timestamp(minute * MINUTE.0), (!is_good, None), 1);
+        }
+        self.minute = Some(Minute { index, is_good: is_good || by_then(index), known: was_known.max(known) });
     }
 
     /// Lets go of people who would count again; nothing older is taken back.
@@ -176,5 +187,57 @@ impl<'a> Sight<'a> {
             Verdict::Denied | Verdict::Failed | Verdict::Abandoned => return None,
         };
         (self.is_in(scope) && !(is_bad && scope.except_reasons.contains(&self.reason))).then_some(is_bad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at (seconds, lag in seconds), within two minutes; the good and the bad minutes that are over.
+    #[track_caller]
+    fn check(looks: &[(i64, i64)], expect: (u64, u64)) {
+        let mut objective = Objective::new(&Indicator::Lag { within: Span::minutes(2) });
+        for (now, lag) in looks {
+            objective.minute(Timestamp(0) + Span::seconds(*now), Span::seconds(*lag), Span::minutes(2));
+        }
+        assert_eq!(objective.totals(), expect, "{looks:?}");
+    }
+
+    #[test]
+    fn a_minute_is_fresh_by_a_look_in_it_or_by_what_was_known_at_its_start() {
+        check(&[], (0, 0));
+        check(&[(0, 3_600), (60, 3_600), (120, 20), (150, 20)], (0, 0));
+        check(&[(0, 20), (60, 20), (120, 20)], (2, 0));
+        // A poll every two minutes is fresh enough.
+        check(&[(0, 20), (120, 20), (240, 20)], (4, 0));
+        // Known up to −20: minutes 0 and 1 are fresh, minute 2 begins 140 s later.
+        check(&[(0, 20), (600, 20)], (2, 8));
+        check(&[(0, 20), (65, 85), (130, 150), (190, 210)], (2, 1));
+        check(&[(0, 20), (65, 85), (130, 150), (170, 20), (190, 20)], (3, 0));
+        check(&[(120, 20), (60, 20), (180, 20)], (1, 0));
+    }
+
+    #[test]
+    fn a_person_counts_as_bad_once_an_hour_and_is_taken_back_exactly() {
+        let mut objective = Objective::new(&Indicator::Lag { within: Span(1) });
+        let at = |minute: i64| Timestamp(0) + Span::minutes(minute);
+        let bad = |objective: &mut Objective, minute, person, by| objective.count(at(minute), (true, person), by);
+        let sum = |objective: &Objective| objective.counts().sum(at(200), Span::hours(6)).bad;
+        (0..50).for_each(|minute| bad(&mut objective, minute, Some(1), 1));
+        assert_eq!(sum(&objective), 1);
+        bad(&mut objective, 61, Some(1), 1);
+        bad(&mut objective, 61, Some(2), 1);
+        bad(&mut objective, 61, None, 1);
+        bad(&mut objective, 61, None, 1);
+        assert_eq!(sum(&objective), 5);
+        bad(&mut objective, 70, Some(2), 1);
+        bad(&mut objective, 70, Some(2), -1);
+        assert_eq!(sum(&objective), 5, "what was not counted is not taken back");
+        bad(&mut objective, 61, Some(2), -1);
+        assert_eq!(sum(&objective), 4);
+        bad(&mut objective, 80, Some(2), 1);
+        assert_eq!(sum(&objective), 5);
+        assert_eq!(objective.totals(), (0, 5), "a counter does not go back");
     }
 }
