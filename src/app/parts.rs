@@ -72,7 +72,7 @@ pub enum PartsError {
     #[error(transparent)]
     Rules(#[from] RulesError),
     /// The folder of the rules cannot be read.
-    #[error("cannot read `{}` (`rules` names a folder that holds `classify/*.yaml`, and `slo/*.yaml` if it likes)", path.display())]
+    #[error("cannot read `{}` (`rules` names a folder that holds `classify/*.yaml`)", path.display())]
     Unreadable {
         /// The folder.
         path: PathBuf,
