@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::slo::AlarmStep;
 use crate::action::IncidentStep;
 use crate::attempt::{Entry, Verdict};
 use crate::event::{AuthEvent, Credential, Kind, Outcome, Part, Reason, Reject};
@@ -117,6 +118,13 @@ impl Counts {
                 let name = if is_apart { event.event_type.clone() } else { SmolStr::new_static("other") };
                 *self.unlisted.entry(name).or_default() += 1;
             }
+        }
+    }
+
+    /// Counts what happened to alarms of the burn and the blind judge.
+    pub(super) fn alarm_steps(&mut self, steps: impl IntoIterator<Item = AlarmStep>) {
+        for AlarmStep { step, alarm } in steps {
+            *self.alarms.entry((alarm.rule, step)).or_default() += 1;
         }
     }
 

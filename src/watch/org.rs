@@ -12,7 +12,7 @@ use super::dedupe::{Dedupe, Novelty};
 use super::posture::{Late, Postures};
 use super::series::{self, SeriesTable};
 use super::setting::{Asked, Setting, Waiting};
-use super::slo::{AlarmStep, Slos};
+use super::slo::Slos;
 use crate::action::{Incident, IncidentAction};
 use crate::adoption::Adoption;
 use crate::attempt::{Attempts, Closed, Decision, Entry, QUIET, Signal, Standing, Step, Verdict};
@@ -189,7 +189,7 @@ impl OrgWatch {
         {
             let CoreConfig { slos, incident, .. } = setting.core;
             let step = self.slos.spoke(source, (now, watermark), slos, incident.reopen_window);
-            self.note_alarms(step);
+            self.counts.alarm_steps(step);
         }
     }
 
@@ -198,14 +198,7 @@ impl OrgWatch {
         if !self.clocks.has_ended(source) {
             let CoreConfig { slos, incident, .. } = setting.core;
             let step = self.slos.unheard(source, silent, slos, incident.reopen_window);
-            self.note_alarms(step);
-        }
-    }
-
-    /// Counts what happened to alarms of the burn and the blind judge.
-    fn note_alarms(&mut self, steps: impl IntoIterator<Item = AlarmStep>) {
-        for AlarmStep { step, alarm } in steps {
-            *self.counts.alarms.entry((alarm.rule, step)).or_default() += 1;
+            self.counts.alarm_steps(step);
         }
     }
 
@@ -499,7 +492,7 @@ impl OrgWatch {
         let spike = || self.incidents.open().next().map(|incident| incident.key.clone());
         let CoreConfig { slos, .. } = setting.core;
         let steps = self.slos.tick((tick, tick + *lateness), slos, &spike, incident.reopen_window);
-        self.note_alarms(steps);
+        self.counts.alarm_steps(steps);
         self.last_tick = Some(tick);
     }
 }
