@@ -9,7 +9,7 @@
 //! the same state keeps its place in the group (`group.instance.id`), at once and without a rebalance.
 //!
 //! **How time passes.** Kafka has no server's clock for us, so the host's is used. Partitions are merged by `published`
-//! before they leave ([`merge`]); a partition that is silent for a minute is not waited for. Once every partition is
+//! before they leave (`merge.rs`); a partition that is silent for a minute is not waited for. Once every partition is
 //! read to its end, and its broker still answers, the watermark may follow the clock.
 //!
 //! **How it fails.** Brokers that are down are waited for, and `/readyz` says so. A record that is no event is a

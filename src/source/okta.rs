@@ -9,7 +9,7 @@
 //! whatever befalls them, the log is read on.
 //!
 //! Every `look_back` the recent past is asked for once more within bounds: what polling had not delivered is counted
-//! (`authwatch_source_gap_events_total`) and handed on once ([`look_back`]).
+//! (`authwatch_source_gap_events_total`) and handed on once (`look_back.rs`).
 //!
 //! **How it fails.** A page that is cut off, no JSON, or without a next link is discarded whole and asked for again:
 //! asking twice is harmless. A refused token or missing right is reported once and retried slowly, at once with a new

@@ -15,7 +15,7 @@
 //! - A broken connection can leave the beginning of a message behind; the whole follows.
 //!
 //! Fails as [`Failure`] says: a certificate needs a person, all else passes. Refuses no record: what is too long is cut
-//! ([`message`]). Metrics: requests of the sink, `authwatch_syslog_messages_total`, `authwatch_syslog_connections_total`.
+//! (`message.rs`). Metrics: requests of the sink, `authwatch_syslog_messages_total`, `authwatch_syslog_connections_total`.
 
 mod config;
 mod connection;
