@@ -957,6 +957,25 @@ async fn a_ticket_names_the_changes_that_were_planned_for_its_onset() {
 }
 
 #[tokio::test]
+async fn the_one_change_of_the_time_is_the_cause_where_the_owner_says_so() {
+    let with_id = |number: &str, id: &str| {
+        let mut change = change(number);
+        change["sys_id"] = json!(id);
+        change
+    };
+    for (changes, cause) in [
+        (vec![with_id("CHG0030001", "c1")], Some("c1")),
+        (vec![with_id("CHG0030001", "c1"), with_id("CHG0030002", "c2")], None),
+        (Vec::new(), None),
+    ] {
+        let bench = Bench::with(json!({ "changes": { "category": "software", "caused_by": true } })).await;
+        bench.instance.lock().changes = changes;
+        bench.tell(&[action(1, Open)]).await;
+        assert_eq!(bench.instance.row(KEY).get("caused_by").map(String::as_str), cause);
+    }
+}
+
+#[tokio::test]
 async fn a_ticket_without_a_planned_change_says_so_and_one_that_is_not_to_ask_does_not() {
     let bench = Bench::with(json!({ "changes": true })).await;
     let note = opening_note(&bench).await;

@@ -24,7 +24,7 @@ const LIMIT_TIME: Duration = Duration::from_secs(3);
 const LISTED: usize = 10;
 
 /// The columns that are read.
-const FIELDS: &str = "number,state,short_description,start_date,end_date,cmdb_ci,category";
+const FIELDS: &str = "sys_id,number,state,short_description,start_date,end_date,cmdb_ci,category";
 
 /// Which change requests count, beside their window. Everything is optional.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -39,12 +39,24 @@ pub struct Changes {
     /// States in which a change is approved; default -2 Scheduled, -1 Implement, 0 Review, 3 Closed. Change models may
     /// define others.
     pub states: Vec<StateCode>,
+    /// Whether the ticket names the change as its cause (`caused_by`) where exactly one fits; default no. Only where the
+    /// conditions above leave nothing but changes to sign-in.
+    pub caused_by: bool,
+}
+
+/// What was planned for the onset of an incident.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Planned {
+    /// A sentence for the ticket.
+    pub(super) sentence: String,
+    /// `sys_id` of the one change that is to be named as the cause.
+    pub(super) cause: Option<String>,
 }
 
 impl Default for Changes {
     fn default() -> Self {
         let states = ["-2", "-1", "0", "3"].map(StateCode::new).into();
-        Self { cmdb_ci: None, category: None, short_description: None, states }
+        Self { cmdb_ci: None, category: None, short_description: None, states, caused_by: false }
     }
 }
 
@@ -118,6 +130,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 /// A change request as we read it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Change {
+    sys_id: String,
     number: String,
     state: String,
     short_description: String,
@@ -136,6 +149,7 @@ impl Change {
         let is_number =
             !number.is_empty() && number.len() <= 40 && number.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_number.then(|| Self {
+            sys_id: text("sys_id"),
             number,
             state: text("state"),
             short_description: text("short_description"),
@@ -148,18 +162,18 @@ impl Change {
 }
 
 impl Servicenow {
-    /// A sentence for the ticket on the changes that were planned for `onset`; `None` where it is not configured.
-    pub(super) async fn changes_at(&mut self, onset: Timestamp) -> Option<String> {
+    /// The changes that were planned for `onset`; `None` where it is not configured.
+    pub(super) async fn changes_at(&mut self, onset: Timestamp) -> Option<Planned> {
         let wanted = self.config.changes.clone()?;
         let at = onset.to_utc().format("%Y-%m-%d %H:%M:%S").to_string();
         let query = wanted.query(&at);
         let asked = self.client.list("change_request", &query, FIELDS, LISTED + 1);
         let told = match tokio::time::timeout(LIMIT_TIME, asked).await {
-            Ok(Ok(rows)) => sentence(&wanted, &at, &rows),
+            Ok(Ok(rows)) => planned(&wanted, &at, &rows),
             Ok(Err(failed)) => Err(failed.failure.detail),
             Err(_) => Err("change requests were not read in time".to_owned()),
         };
-        let known = match told {
+        let (known, cause) = match told {
             Ok(known) => {
                 self.troubles.remove("changes");
                 known
@@ -170,10 +184,10 @@ impl Servicenow {
                 }
                 tracing::warn!(sink = self.config.name, why, "a ticket cannot say which changes were planned");
                 self.troubles.insert("changes", format!("change requests cannot be read: {why}"));
-                "not known (change requests could not be read)".to_owned()
+                ("not known (change requests could not be read)".to_owned(), None)
             }
         };
-        Some(format!("Changes in an approved window at onset: {known}"))
+        Some(Planned { sentence: format!("Changes in an approved window at onset: {known}"), cause })
     }
 }
 
@@ -181,18 +195,24 @@ impl Servicenow {
 const FOREIGN: &str = "look-ups return changes that were not asked for (may the user read the columns of \
                        `change_request`?)";
 
-fn sentence(wanted: &Changes, at: &str, rows: &[Value]) -> Result<String, String> {
+/// The changes in words, and the one that is the cause by the owner's own conditions.
+fn planned(wanted: &Changes, at: &str, rows: &[Value]) -> Result<(String, Option<String>), String> {
     let changes: Vec<Change> = rows.iter().filter_map(Change::read).collect();
     if changes.len() < rows.len() || !changes.iter().all(|change| wanted.holds(change, at)) {
         return Err(FOREIGN.to_owned());
     }
     if changes.is_empty() {
-        return Ok("none that authwatch may read".to_owned());
+        return Ok(("none that authwatch may read".to_owned(), None));
     }
     let more = if changes.len() > LISTED { " and more" } else { "" };
     let of = |change: &Change| format!("{} ({} to {} UTC)", change.number, change.start, change.end);
     let list: Vec<String> = changes.iter().take(LISTED).map(of).collect();
-    Ok(format!("{}{more}", list.join(", ")))
+    let is_id = |id: &str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let cause = match &changes[..] {
+        [only] if wanted.caused_by && is_id(&only.sys_id) => Some(only.sys_id.clone()),
+        _ => None,
+    };
+    Ok((format!("{}{more}", list.join(", ")), cause))
 }
 
 #[cfg(test)]
@@ -214,6 +234,26 @@ mod tests {
     fn wanted() -> Changes {
         serde_json::from_value(json!({ "cmdb_ci": "ci1", "category": "software", "short_description": "okta" }))
             .expect("valid")
+    }
+
+    fn sentence(wanted: &Changes, at: &str, rows: &[Value]) -> Result<String, String> {
+        planned(wanted, at, rows).map(|(sentence, _)| sentence)
+    }
+
+    #[test]
+    fn one_change_alone_is_named_as_the_cause_where_that_is_asked_for() {
+        let with_id = |id: &str| {
+            let mut change = change("CHG0030001");
+            change["sys_id"] = json!(id);
+            change
+        };
+        let asked = Changes { caused_by: true, ..wanted() };
+        let cause = |wanted: &Changes, rows: &[Value]| planned(wanted, AT, rows).expect("fits").1;
+        assert_eq!(cause(&asked, &[with_id("a1b2")]).as_deref(), Some("a1b2"));
+        assert_eq!(cause(&wanted(), &[with_id("a1b2")]), None, "not asked for");
+        assert_eq!(cause(&asked, &[with_id("a1b2"), with_id("c3d4")]), None, "which of two is not known");
+        assert_eq!(cause(&asked, &[with_id("../x")]), None);
+        assert_eq!(cause(&asked, &[]), None);
     }
 
     #[test]

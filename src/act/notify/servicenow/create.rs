@@ -37,7 +37,7 @@ impl Servicenow {
         let changes = self.changes_at(action.incident.onset).await;
         entry.post_intent = Some(clock::now());
         ledger.put(key, &entry).await?;
-        let body = row::create(&self.config, action, &correlation, entry.previous.as_deref(), changes.as_deref());
+        let body = row::create(&self.config, action, &correlation, entry.previous.as_deref(), changes.as_ref());
         match self.client.create(&body).await {
             Ok(row) => {
                 self.settling.remove(&correlation);

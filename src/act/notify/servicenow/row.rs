@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Config;
+use super::changes::Planned;
 use crate::action::{IncidentAction, Severity};
 
 /// The constant in `correlation_display` that makes a row ours.
@@ -112,21 +113,26 @@ pub(super) fn note(text: &str) -> String {
     cut(text, TEXT)
 }
 
-/// The body that creates a row; `changes` is a sentence more for its first note.
+/// The body that creates a row; `changes` is a sentence more for its first note, and perhaps the cause.
 pub(super) fn create(
     config: &Config,
     action: &IncidentAction,
     correlation: &str,
     previous: Option<&str>,
-    changes: Option<&str>,
+    changes: Option<&Planned>,
 ) -> Value {
     let opened = match previous {
         Some(number) => format!("Opened by authwatch. Follows {number}, which is closed. {}", action.note),
         None => format!("Opened by authwatch. {}", action.note),
     };
-    let opened = [opened.trim_end(), changes.unwrap_or_default()].join("\n");
+    let said = changes.map(|planned| planned.sentence.as_str()).unwrap_or_default();
+    let opened = [opened.trim_end(), said].join("\n");
     let texts = [title(action), description(action, previous), note(opened.trim_end())];
-    body(config, action.incident.severity, correlation, texts)
+    let mut body = body(config, action.incident.severity, correlation, texts);
+    if let Some(cause) = changes.and_then(|planned| planned.cause.as_ref()) {
+        body["caused_by"] = json!(cause);
+    }
+    body
 }
 
 /// The body that creates a row for a test, filled as that of an incident would be.
