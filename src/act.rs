@@ -14,6 +14,7 @@
 
 pub mod encode;
 pub mod forward;
+mod health;
 pub mod ledger;
 pub mod notify;
 pub mod publish;

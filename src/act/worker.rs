@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 use tokio::sync::{Notify, watch};
 
+use super::health;
 use super::ledger::Ledger;
 use super::queue::{self, Job};
 use super::retry::{Backoff, Class, Failure, Scope};
@@ -292,29 +293,10 @@ impl Worker {
 
     /// The last thing went well; what the sink itself holds against it still counts.
     fn well(&self) {
-        match self.sink.trouble() {
-            None => {
-                if self.condition.ok() {
-                    tracing::info!(sink = self.name, "sink is well");
-                }
-            }
-            Some(trouble) => {
-                if self.condition.failing(&trouble) {
-                    tracing::warn!(sink = self.name, trouble, "sink works, but not as it should");
-                }
-            }
-        }
+        health::well(&self.name, &self.condition, self.sink.trouble());
     }
 
-    /// Something failed: said once, until it changes.
     fn ill(&self, failure: &Failure) {
-        if !self.condition.failing(&failure.detail) {
-            return;
-        }
-        let (reason, detail) = (failure.reason.as_str(), &failure.detail);
-        match failure.class {
-            Class::FixConfiguration => tracing::error!(sink = self.name, reason, detail, "sink needs a change"),
-            Class::Retry | Class::GiveUp => tracing::warn!(sink = self.name, reason, detail, "sink failed"),
-        }
+        health::ill(&self.name, &self.condition, failure);
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
+use super::super::health;
 use super::super::ledger::Ledger;
 use super::super::retry::{Backoff, Class, Failure, Reason};
 use super::super::worker::{DRAIN, LOOK};
@@ -244,29 +245,11 @@ impl Worker {
     /// The last thing went well; what was lost and what the sink itself holds against it still counts.
     fn well(&self) {
         let lost = || format!("the queue was full: {} records were dropped so far", self.dropped.unwrap_or(0));
-        match self.lost.map(|_| lost()).or_else(|| self.kind.trouble()) {
-            None => {
-                if self.condition.ok() {
-                    tracing::info!(sink = self.name, "sink is well");
-                }
-            }
-            Some(trouble) => {
-                if self.condition.failing(&trouble) {
-                    tracing::warn!(sink = self.name, trouble, "sink works, but not as it should");
-                }
-            }
-        }
+        let trouble = self.lost.map(|_| lost()).or_else(|| self.kind.trouble());
+        health::well(&self.name, &self.condition, trouble);
     }
 
-    /// Something failed: said once, until it changes.
     fn ill(&self, failure: &Failure) {
-        if !self.condition.failing(&failure.detail) {
-            return;
-        }
-        let (reason, detail) = (failure.reason.as_str(), &failure.detail);
-        match failure.class {
-            Class::FixConfiguration => tracing::error!(sink = self.name, reason, detail, "sink needs a change"),
-            Class::Retry | Class::GiveUp => tracing::warn!(sink = self.name, reason, detail, "sink failed"),
-        }
+        health::ill(&self.name, &self.condition, failure);
     }
 }
